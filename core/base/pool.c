@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool -- reservation and the list of free slots */
+#define _GNU_SOURCE
+#include "base/pool.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mosbox.h"
+
+int mb__pool_init(struct mb__pool *p, size_t size, uint32_t limit)
+{
+    memset(p, 0, sizeof *p);
+    p->stride = (size + 15) & ~(size_t)15;
+    p->limit = limit;
+    p->reserved = ((size_t)limit + 1) * p->stride;
+    void *base = mmap(NULL, p->reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return MB_ENOMEM;
+    p->base = base;
+    return 0;
+}
+
+void mb__pool_fini(struct mb__pool *p)
+{
+    if (p->base != NULL)
+        munmap(p->base, p->reserved);
+    memset(p, 0, sizeof *p);
+}
+
+uint32_t mb__pool_take(struct mb__pool *p)
+{
+    uint32_t n = p->free;
+    if (n != 0) {
+        void *slot = mb__pool_at(p, n);
+        memcpy(&p->free, slot, sizeof p->free);
+        memset(slot, 0, p->stride);
+    } else if (p->touched < p->limit) {
+        n = ++p->touched; /* fresh pages are zero */
+    } else {
+        return 0;
+    }
+    p->used++;
+    return n;
+}
+
+void mb__pool_give(struct mb__pool *p, uint32_t n)
+{
+    memcpy(mb__pool_at(p, n), &p->free, sizeof p->free);
+    p->free = n;
+    p->used--;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool -- fixed-size slots at stable addresses, named by 32-bit numbers
+ *
+ *   address space reserved for |limit| slots; memory comes with the first touch
+ *   +------+------+------+------+----------------------------+
+ *   |  0   |  1   |  2   |  3   |  ... never touched ...      |
+ *   +------+------+------+------+----------------------------+
+ *    unused   free <--------+
+ *             list (the last slot given back is the first taken: it is warm)
+ *
+ * A slot's number is half as wide as its pointer and base + number * stride is
+ * one multiplication, so tables and lists over a pool hold numbers. Number 0
+ * is never given out: it means "none". Slots are zeroed when taken.
+ */
+#ifndef MB_BASE_POOL_H
+#define MB_BASE_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mb__pool {
+    uint8_t *base;
+    size_t stride;    /* bytes a slot */
+    uint32_t limit;   /* slots that may be taken at once */
+    uint32_t used;    /* slots taken now */
+    uint32_t touched; /* slots ever taken: they have memory */
+    uint32_t free;    /* head of the list of slots given back; 0: empty */
+    size_t reserved;  /* bytes of address space */
+};
+
+/* Reserves address space for |limit| slots of |size| bytes. 0 or MB_ENOMEM. */
+int mb__pool_init(struct mb__pool *p, size_t size, uint32_t limit);
+/* Gives the address space back. */
+void mb__pool_fini(struct mb__pool *p);
+/* A zeroed slot's number, 0 when |limit| are taken. */
+uint32_t mb__pool_take(struct mb__pool *p);
+/* Gives slot |n| back. */
+void mb__pool_give(struct mb__pool *p, uint32_t n);
+
+/* The slot with number |n|. */
+static inline void *mb__pool_at(const struct mb__pool *p, uint32_t n)
+{
+    return p->base + (size_t)n * p->stride;
+}
+
+/* The number of |slot|. */
+static inline uint32_t mb__pool_number(const struct mb__pool *p, const void *slot)
+{
+    return (uint32_t)((size_t)((const uint8_t *)slot - p->base) / p->stride);
+}
+
+#endif

@@ -1,0 +1,837 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* mosbox -- packets in, flow events out: the one public interface of the C core
+ *
+ *   source --burst--> decode --> flow table --> TCP of both ends --> streams
+ *                                     |               |                |
+ *                                     +------ events (sets shared by flows) ------> callbacks
+ *                                                                      |
+ *                                                   protocol parsers, rules, outputs
+ *
+ * The region between the two marks is plain C without attributes or macros
+ * other than integer constants: cffi reads it as it stands, the manual page
+ * mosbox-api(7) is made from its comments, and C programs include it.
+ *
+ * Ownership. The engine owns all it hands out. Packet bytes, event contexts
+ * and protocol records are valid until the callback returns; a flow from its
+ * flow_start until its flow_end callback returns. To keep something, copy it.
+ * Errors. Functions that can fail return 0 (or a count) or a negative code of
+ * enum mb_error; constructors return NULL and fill an error buffer of
+ * MB_ERRBUF_SIZE bytes (which may be NULL). Nothing exits or aborts.
+ * Threads. An engine and all that belongs to it is used by one thread.
+ * Byte order. Numbers are in host order unless a comment says otherwise.
+ */
+#ifndef MOSBOX_H
+#define MOSBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
+/* cffi: begin */
+
+#define MB_ERRBUF_SIZE 512 /* bytes an error buffer must have */
+#define MB_BURST 64        /* most packets a source hands over at once */
+
+/* ---- errors ------------------------------------------------------------- */
+
+/* Every code the library returns; names and sentences come from
+ * mb_error_name() and mb_error_text(). */
+enum mb_error {
+    MB_OK = 0,
+    MB_ENOMEM = -1,     /* out of memory */
+    MB_EINVAL = -2,     /* an argument makes no sense */
+    MB_EIO = -3,        /* the system refused to read or write */
+    MB_EFORMAT = -4,    /* a capture file is damaged or of no known kind */
+    MB_ELINKTYPE = -5,  /* a link layer that is not decoded */
+    MB_ESYNTAX = -6,    /* a filter, expression or pattern does not parse */
+    MB_ELIMIT = -7,     /* a named limit is reached */
+    MB_ENOTSUP = -8,    /* not available in this build or on this system */
+    MB_ESTATE = -9,     /* called at a time when it cannot work */
+    MB_ECALLBACK = -10, /* a callback failed and the run was stopped */
+    MB_EPIPE = -11,     /* the reader of an output went away */
+    MB_EPERM = -12,     /* not permitted */
+    MB_ENOENT = -13     /* no such file, interface or registration */
+};
+
+/* Short name of an error code, such as "MB_EIO"; "MB_EUNKNOWN" for others. */
+const char *mb_error_name(int code);
+/* One sentence for an error code. Total: any number has one. */
+const char *mb_error_text(int code);
+/* Version of the library, "0.1.0". */
+const char *mb_version(void);
+
+/* ---- addresses ---------------------------------------------------------- */
+
+#define MB_ADDR_TEXT 46 /* bytes that any address needs as text, NUL included */
+
+/* An IPv4 (as ::ffff:a.b.c.d) or IPv6 address, network byte order. */
+struct mb_addr {
+    uint8_t byte[16];
+};
+
+/* Writes |a| as text (dotted quad if IPv4-mapped, RFC 5952 otherwise) and a
+ * NUL to |text| of at least MB_ADDR_TEXT bytes; the length without NUL. */
+size_t mb_addr_text(const struct mb_addr *a, char *text);
+/* Reads an address. 0 or MB_ESYNTAX. */
+int mb_addr_parse(const char *text, struct mb_addr *a);
+/* Whether |a| is an IPv4 address. */
+bool mb_addr_is_v4(const struct mb_addr *a);
+
+/* ---- packets ------------------------------------------------------------ */
+
+/* What a captured frame is before decoding. */
+struct mb_frame {
+    int64_t ts;          /* capture time, ns since 1970 */
+    const uint8_t *data; /* link-layer header; borrowed until the burst is done */
+    uint32_t caplen;     /* bytes captured */
+    uint32_t wirelen;    /* bytes on the wire */
+};
+
+/* Flags of a decoded packet. */
+enum mb_packet_flag {
+    MB_PKT_IP = 1,           /* net, src, dst, ip_proto are valid */
+    MB_PKT_IPV6 = 2,         /* net is an IPv6 header */
+    MB_PKT_L4 = 4,           /* transport header is whole; ports are valid */
+    MB_PKT_FRAGMENT = 8,     /* an IP fragment on its own: held, never given to a flow */
+    MB_PKT_REASSEMBLED = 16, /* net points to a datagram put together from fragments */
+    MB_PKT_TRUNCATED = 32,   /* the capture holds less than the IP length says */
+    MB_PKT_BAD_IP_SUM = 64,  /* IPv4 header checksum is wrong */
+    MB_PKT_BAD_L4_SUM = 128, /* TCP, UDP, ICMP or SCTP checksum is wrong */
+    MB_PKT_TUNNELLED = 256,  /* at least one tunnel header was taken off */
+    MB_PKT_HAS_INNER = 512,  /* a UDP datagram whose tunnelled content follows as a packet */
+    MB_PKT_SUM_CHECKED = 1024 /* the checksums were looked at */
+};
+
+/* TCP header flags, as in the header (RFC 9293 3.1, RFC 3168). */
+#define MB_TCP_FIN 1
+#define MB_TCP_SYN 2
+#define MB_TCP_RST 4
+#define MB_TCP_PSH 8
+#define MB_TCP_ACK 16
+#define MB_TCP_URG 32
+#define MB_TCP_ECE 64
+#define MB_TCP_CWR 128
+
+/* A decoded packet: where its headers are, and the numbers every tool asks
+ * for. A frame with UDP tunnels gives several, the outermost first. */
+struct mb_packet {
+    int64_t ts;             /* capture time, ns since 1970; never goes backward in a run */
+    const uint8_t *frame;   /* first captured byte (link-layer header) */
+    const uint8_t *net;     /* IP header: in the frame, or in the defragmenter's buffer */
+    uint64_t number;        /* of the frame in this run, from 1 */
+    uint32_t frame_len;     /* bytes captured */
+    uint32_t wire_len;      /* bytes on the wire */
+    uint32_t net_len;       /* bytes readable from net, link padding left out */
+    uint32_t ip_len;        /* length of the datagram as its IP header says */
+    uint32_t l4_off;        /* transport header, bytes from net */
+    uint32_t payload_off;   /* first payload byte, from net */
+    uint32_t payload_len;   /* payload bytes readable */
+    uint32_t hash;          /* keyed, equal in both directions of a flow */
+    uint32_t flags;         /* of enum mb_packet_flag */
+    uint32_t tunnel_id;     /* innermost VNI, TEID, GRE key or session; 0: none */
+    struct mb_addr src;     /* network byte order */
+    struct mb_addr dst;     /* network byte order */
+    uint16_t sport;         /* TCP, UDP, SCTP; ICMP echo: identifier; other ICMP: type */
+    uint16_t dport;         /* TCP, UDP, SCTP; ICMP echo: identifier; other ICMP: code */
+    uint16_t vlan[2];       /* 802.1Q ids, outermost first */
+    uint16_t ip_id;         /* IPv4 identification; IPv6: low half of the fragment id */
+    uint16_t link;          /* link-layer type of the frame (LINKTYPE_ number) */
+    uint16_t window;        /* TCP: window field, not scaled */
+    uint32_t seq;           /* TCP: sequence number */
+    uint32_t ack;           /* TCP: acknowledgement number */
+    uint32_t net_off;       /* where net is in the frame; meaningless if reassembled */
+    uint16_t urgent;        /* TCP: urgent pointer */
+    uint8_t tcp_flags;      /* TCP: MB_TCP_ bits */
+    uint8_t vlans;          /* how many 802.1Q tags, 0 to 2 kept */
+    uint8_t ip_proto;       /* transport protocol, extension headers passed */
+    uint8_t ttl;            /* TTL or hop limit */
+    uint8_t tos;            /* DSCP and ECN byte */
+    uint8_t tunnels;        /* tunnel headers taken off */
+    uint8_t icmp_type;      /* ICMP, ICMPv6 */
+    uint8_t icmp_code;      /* ICMP, ICMPv6 */
+    uint8_t anomaly;        /* first decode anomaly, enum mb_anomaly; 0: none */
+    uint8_t source;         /* which source it came from, counted from 0 */
+};
+
+/* Checksums: look at them and leave bad packets out of flows, or only count. */
+enum mb_checksums { MB_CHECKSUMS_IGNORE = 0, MB_CHECKSUMS_VERIFY = 1 };
+
+/* Tunnels that can be taken off; bits of mb_config.decap. */
+enum mb_tunnel {
+    MB_TUNNEL_IPIP = 1,     /* IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, 2473, 4213) */
+    MB_TUNNEL_GRE = 2,      /* RFC 2784, 2890; with transparent Ethernet */
+    MB_TUNNEL_VXLAN = 4,    /* RFC 7348, UDP 4789 */
+    MB_TUNNEL_GENEVE = 8,   /* RFC 8926, UDP 6081 */
+    MB_TUNNEL_GTPU = 16,    /* 3GPP TS 29.281, UDP 2152 */
+    MB_TUNNEL_TEREDO = 32,  /* RFC 4380, UDP 3544 */
+    MB_TUNNEL_ERSPAN = 64,  /* types I, II, III over GRE */
+    MB_TUNNEL_DEFAULT = 127
+};
+
+/* Why a packet or a segment was found odd. Each has a counter in mb_stats
+ * and, for who listens, an anomaly event. Names: mb_anomaly_name(). */
+enum mb_anomaly {
+    MB_ANOMALY_NONE = 0,
+    /* link and network layer */
+    MB_ANOMALY_LINK_TRUNCATED = 1,   /* frame ends inside a link-layer header */
+    MB_ANOMALY_LINK_UNKNOWN = 2,     /* no decoder for this ethertype or link type */
+    MB_ANOMALY_IPV4_TRUNCATED = 3,   /* frame ends inside the IPv4 header */
+    MB_ANOMALY_IPV4_VERSION = 4,     /* version field is not 4 */
+    MB_ANOMALY_IPV4_HLEN = 5,        /* header length below 20 or past the packet */
+    MB_ANOMALY_IPV4_LEN = 6,         /* total length below the header length */
+    MB_ANOMALY_IPV4_OPTIONS = 7,     /* an option runs past the header */
+    MB_ANOMALY_IPV6_TRUNCATED = 8,   /* frame ends inside the IPv6 header */
+    MB_ANOMALY_IPV6_VERSION = 9,     /* version field is not 6 */
+    MB_ANOMALY_IPV6_EXT = 10,        /* extension header chain broken or too long */
+    MB_ANOMALY_IP_SNAPPED = 11,      /* capture is shorter than the IP length */
+    MB_ANOMALY_IP_SUM = 12,          /* wrong IPv4 header checksum */
+    MB_ANOMALY_L4_SUM = 13,          /* wrong transport checksum */
+    MB_ANOMALY_L4_TRUNCATED = 14,    /* datagram ends inside the transport header */
+    MB_ANOMALY_TCP_HLEN = 15,        /* data offset below 20 or past the packet */
+    MB_ANOMALY_TCP_OPTIONS = 16,     /* an option of length 0, 1 or past the header */
+    MB_ANOMALY_TCP_FLAGS = 17,       /* SYN+FIN, SYN+RST, no flags, FIN+URG+PSH */
+    MB_ANOMALY_UDP_LEN = 18,         /* UDP length does not fit */
+    MB_ANOMALY_FRAG_OVERLAP = 19,    /* fragments overlap */
+    MB_ANOMALY_FRAG_TOO_LARGE = 20,  /* a fragment reaches past 65,535 bytes */
+    MB_ANOMALY_FRAG_TIMEOUT = 21,    /* a datagram was never completed */
+    MB_ANOMALY_FRAG_LIMIT = 22,      /* no room for more fragments */
+    MB_ANOMALY_TUNNEL_DEPTH = 23,    /* more tunnels in tunnels than allowed */
+    MB_ANOMALY_TUNNEL_BAD = 24,      /* a tunnel header that makes no sense */
+    /* TCP */
+    MB_ANOMALY_TCP_WINDOW = 25,      /* data outside the receiver's window */
+    MB_ANOMALY_TCP_PAWS = 26,        /* timestamp too old (RFC 7323 5) */
+    MB_ANOMALY_TCP_RST_CHALLENGE = 27, /* RST not at the expected number (RFC 5961 3) */
+    MB_ANOMALY_TCP_SYN_CHALLENGE = 28, /* SYN in a synchronised state (RFC 5961 4) */
+    MB_ANOMALY_TCP_ACK = 29,         /* acknowledges what was never sent */
+    MB_ANOMALY_TCP_NO_ACK = 30,      /* data without the ACK flag */
+    MB_ANOMALY_TCP_CONFLICT = 31,    /* retransmission with other bytes */
+    MB_ANOMALY_STREAM_LIMIT = 32,    /* out-of-order data over the limit was let go */
+    MB_ANOMALY_FLOW_LIMIT = 33,      /* the flow table is full */
+    MB_ANOMALY_PROTO = 34,           /* a parser met bytes that its protocol does not allow */
+    MB_ANOMALY_IPV6_LEN = 35,        /* IPv6 payload length 0 without jumbogram, or too long */
+    MB_ANOMALY_COUNT = 36
+};
+
+/* Name of an anomaly such as "tcp_paws"; "unknown" for others. */
+const char *mb_anomaly_name(int anomaly);
+
+/* ---- flows -------------------------------------------------------------- */
+
+/* The two ends of a flow. */
+enum mb_side { MB_CLIENT = 0, MB_SERVER = 1 };
+
+/* TCP states (RFC 9293 3.3.2), each endpoint has its own. */
+enum mb_tcp_state {
+    MB_TCP_CLOSED = 0,
+    MB_TCP_LISTEN = 1,
+    MB_TCP_SYN_SENT = 2,
+    MB_TCP_SYN_RCVD = 3,
+    MB_TCP_ESTABLISHED = 4,
+    MB_TCP_FIN_WAIT_1 = 5,
+    MB_TCP_FIN_WAIT_2 = 6,
+    MB_TCP_CLOSE_WAIT = 7,
+    MB_TCP_CLOSING = 8,
+    MB_TCP_LAST_ACK = 9,
+    MB_TCP_TIME_WAIT = 10
+};
+
+/* Name of a TCP state such as "ESTABLISHED". */
+const char *mb_tcp_state_name(int state);
+
+/* Why a flow ended; flow_end carries it. */
+enum mb_end_reason {
+    MB_END_NONE = 0,     /* it has not */
+    MB_END_FIN = 1,      /* both ends closed */
+    MB_END_RST = 2,      /* reset */
+    MB_END_REFUSED = 3,  /* reset in answer to the SYN */
+    MB_END_TIMEOUT = 4,  /* idle for its time */
+    MB_END_REUSED = 5,   /* a new connection took over its addresses and ports */
+    MB_END_EVICTED = 6,  /* the table was full */
+    MB_END_SHUTDOWN = 7  /* the run was over */
+};
+
+/* Name of an end reason such as "timeout". */
+const char *mb_end_reason_name(int reason);
+
+/* Application protocols found in the bytes, whatever the port. */
+enum mb_app_proto {
+    MB_APP_UNKNOWN = 0, /* not looked at yet, or not enough bytes */
+    MB_APP_NONE = 1,    /* looked at: none that is known */
+    MB_APP_HTTP = 2,
+    MB_APP_TLS = 3,
+    MB_APP_DNS = 4,
+    MB_APP_SSH = 5
+};
+
+/* Name of an application protocol: "http", "tls", "dns", "ssh"; "unknown",
+ * "failed" (looked at, none) otherwise. */
+const char *mb_app_proto_name(int proto);
+
+/* Flags of one side of a flow. */
+enum mb_side_flag {
+    MB_SIDE_SEEN = 1,        /* it sent at least one packet */
+    MB_SIDE_ISN = 2,         /* isn is known (its SYN was seen) */
+    MB_SIDE_SYNC = 4,        /* its sequence space is known */
+    MB_SIDE_FIN = 8,         /* its FIN was seen, at fin_seq */
+    MB_SIDE_FIN_ACKED = 16,  /* the other side acknowledged that FIN */
+    MB_SIDE_RST = 32,        /* it sent an accepted RST */
+    MB_SIDE_TIMESTAMPS = 64, /* it offered RFC 7323 timestamps */
+    MB_SIDE_SACK = 128,      /* it permitted SACK */
+    MB_SIDE_WSCALE = 256,    /* it offered window scaling */
+    MB_SIDE_NO_STREAM = 512, /* reassembly is off for what it sends */
+    MB_SIDE_GAP = 1024       /* bytes were lost at the tap */
+};
+
+/* One endpoint: what it sent, and where its own TCP stands. Read only. */
+struct mb_endpoint {
+    struct mb_addr addr;     /* network byte order */
+    uint16_t port;           /* host order; ICMP: as in mb_packet */
+    uint16_t flags;          /* of enum mb_side_flag */
+    uint8_t state;           /* enum mb_tcp_state; CLOSED for other protocols */
+    uint8_t tcp_flags;       /* all TCP flags it ever sent, ORed */
+    uint8_t wscale;          /* window shift it announced */
+    uint8_t ttl;             /* of its first packet */
+    uint16_t mss;            /* it announced; 0: none */
+    uint16_t out_of_order;   /* segments that arrived before their turn; stops at 65,535 */
+    uint32_t isn;            /* its initial sequence number */
+    uint32_t snd_nxt;        /* one past the highest sequence number it sent */
+    uint32_t snd_una;        /* oldest of its numbers not yet acknowledged */
+    uint32_t snd_wnd;        /* window it may send into, bytes, scaled */
+    uint32_t ts_recent;      /* its newest timestamp value */
+    uint32_t retransmits;    /* segments with bytes sent before */
+    uint32_t payload_lo;     /* sequence number of its stream's first byte */
+    uint32_t spare;
+    uint64_t packets;        /* packets it sent */
+    uint64_t bytes;          /* frame bytes on the wire it sent */
+    uint64_t next;           /* stream offset of the next byte in order */
+    uint64_t missed;         /* stream bytes lost at the tap */
+};
+
+/* Flags of a flow. */
+enum mb_flow_flag {
+    MB_FLOW_MIDSTREAM = 1,   /* its beginning was not seen */
+    MB_FLOW_CLOSED = 2,      /* TCP: both ends are done; lingers for late packets */
+    MB_FLOW_DROP = 4,        /* verdict: its packets are not passed on */
+    MB_FLOW_ALERTED = 8,     /* a rule alerted on it */
+    MB_FLOW_SWAPPED = 16,    /* the first packet came from the server */
+    MB_FLOW_ANSWERED = 32,   /* both sides sent */
+    MB_FLOW_ENDING = 64      /* flow_end is being raised */
+};
+
+/* A flow: one conversation of two endpoints. Read only, but through calls. */
+struct mb_flow {
+    uint64_t id;             /* from 1, in order of appearance */
+    int64_t first_ts;        /* ns since 1970 */
+    int64_t last_ts;         /* ns since 1970 */
+    uint64_t events;         /* bit n: somebody listens to built-in event n */
+    void *set;               /* its event set; the event floor's */
+    void *streams;           /* reassembly state, NULL while nothing is buffered */
+    uint32_t hash;           /* of its key */
+    uint32_t tunnel_id;      /* part of the key if so configured */
+    uint16_t vlan;           /* outermost VLAN id of its first packet; 0: none */
+    uint8_t ip_proto;        /* 6 TCP, 17 UDP, 1 ICMP, ... */
+    uint8_t ip_version;      /* 4 or 6 */
+    uint8_t flags;           /* of enum mb_flow_flag */
+    uint8_t app_proto;       /* enum mb_app_proto */
+    uint8_t end_reason;      /* enum mb_end_reason */
+    uint8_t timer_kind;      /* which of the idle times applies */
+    uint32_t rtt_server;     /* SYN to SYN/ACK, microseconds; 0: unknown */
+    uint32_t rtt_client;     /* SYN/ACK to ACK, microseconds; 0: unknown */
+    uint32_t link[7];        /* table, wheel and age links; the flow floor's */
+    uint32_t anomalies;      /* odd segments counted */
+    struct mb_endpoint end[2]; /* by enum mb_side */
+};
+
+/* ---- events ------------------------------------------------------------- */
+
+/* Built-in events. A Python method on_<name in lower case> subscribes. */
+enum mb_event_id {
+    MB_EV_RAW = 0,           /* every frame, before flows; no flow */
+    MB_EV_PACKET = 1,        /* every packet of a flow; hooks SND, RCV */
+    MB_EV_FLOW_START = 2,    /* first packet of a flow */
+    MB_EV_STATE_CHANGE = 3,  /* TCP: old_state -> new_state of |side|; hooks SND, RCV */
+    MB_EV_RETRANSMIT = 4,    /* TCP: bytes sent before; data: the new copy; conflict */
+    MB_EV_DATA = 5,          /* in-order bytes that |side| sent: data, len, offset */
+    MB_EV_GAP = 6,           /* |len| bytes at |offset| that |side| sent were lost at the tap */
+    MB_EV_ORPHAN = 7,        /* a packet that belongs to no flow and starts none */
+    MB_EV_ANOMALY = 8,       /* something odd: reason is of enum mb_anomaly; flow may be NULL */
+    MB_EV_FLOW_END = 9,      /* exactly once a flow; reason is of enum mb_end_reason */
+    MB_EV_TIMER = 10,        /* a timer of this monitor ran out: record is its argument */
+    MB_EV_PROTOCOL = 11,     /* the application protocol was recognised: flow->app_proto */
+    MB_EV_HTTP_REQUEST = 12, /* request line and headers are whole: struct mb_http */
+    MB_EV_HTTP_RESPONSE = 13, /* status line and headers are whole: struct mb_http */
+    MB_EV_HTTP_BODY = 14,    /* a piece of a body, chunking and compression undone */
+    MB_EV_HTTP_END = 15,     /* a message is complete: struct mb_http */
+    MB_EV_TLS_HELLO = 16,    /* ClientHello (side client) or ServerHello: struct mb_tls_hello */
+    MB_EV_TLS_CERTIFICATE = 17, /* a certificate chain in clear: struct mb_tls_certificate */
+    MB_EV_DNS = 18,          /* a DNS message: struct mb_dns */
+    MB_EV_SSH = 19,          /* SSH identification line or KEXINIT: struct mb_ssh */
+    MB_EV_BUILTIN = 20,      /* how many built-in events there are */
+    MB_EV_USER = 4096        /* user-defined events are numbered from here */
+};
+
+/* Name of a built-in event such as "flow_start"; NULL for others. */
+const char *mb_event_name(int event);
+
+/* Where in a packet's life an event is raised. */
+#define MB_HOOK_NONE 0 /* events without a choice */
+#define MB_HOOK_SND 1  /* after the sender's endpoint was updated */
+#define MB_HOOK_RCV 2  /* after the receiver's endpoint was updated */
+
+/* What a callback is told. Valid until the callback returns. */
+struct mb_event {
+    struct mb_engine *engine;
+    struct mb_monitor *monitor;
+    struct mb_flow *flow;            /* NULL: event of no flow */
+    const struct mb_packet *packet;  /* NULL: raised by time or at the end of the run */
+    const void *record;              /* protocol events: the record; timer: its argument */
+    const uint8_t *data;             /* data, retransmit, http_body: the bytes */
+    uint64_t offset;                 /* stream offset of data, or of the gap */
+    uint64_t len;                    /* bytes of data, or of the gap */
+    int64_t ts;                      /* the packet clock, ns since 1970 */
+    uint32_t id;                     /* the event as registered, user-defined or built in */
+    uint32_t base;                   /* the built-in event under it */
+    uint8_t side;                    /* enum mb_side: whose bytes, state or packet */
+    uint8_t hook;                    /* MB_HOOK_ bit */
+    uint8_t old_state;               /* state_change */
+    uint8_t new_state;               /* state_change */
+    uint8_t reason;                  /* enum mb_anomaly or enum mb_end_reason */
+    uint8_t conflict;                /* retransmit: the bytes differ from the first copy */
+    uint8_t spare[2];
+};
+
+/* A callback. 0: go on; > 0: stop the run politely; < 0: fail, the code comes
+ * back from mb_engine_run(). */
+typedef int (*mb_callback)(struct mb_event *ev, void *arg);
+/* A filter of a user-defined event: > 0 it happened, 0 it did not, < 0 fail. */
+typedef int (*mb_filter)(struct mb_event *ev, void *arg);
+/* Gives back what an argument or a user pointer holds. */
+typedef void (*mb_free_fn)(void *arg);
+
+/* ---- the engine --------------------------------------------------------- */
+
+/* Options and named limits of an engine. Times are ns of the packet clock. */
+struct mb_config {
+    uint64_t seed;               /* of the keyed hashes; 0: from the system */
+    uint32_t max_flows;          /* flows at once */
+    uint32_t max_fragments;      /* IP datagrams in reassembly at once */
+    uint64_t max_stream_bytes;   /* buffered a side of a flow */
+    uint64_t max_memory;         /* buffered by all streams and fragments together */
+    int64_t timeout_tcp_syn;     /* no answer to the SYN */
+    int64_t timeout_tcp;         /* established and idle */
+    int64_t timeout_tcp_half;    /* one side closed */
+    int64_t timeout_tcp_closed;  /* how long a closed flow waits for late packets */
+    int64_t timeout_tcp_reset;   /* the same after a reset */
+    int64_t timeout_udp;
+    int64_t timeout_icmp;
+    int64_t timeout_ip;          /* other protocols */
+    int64_t timeout_fragment;
+    uint32_t decap;              /* of enum mb_tunnel */
+    uint32_t max_tunnels;        /* headers taken off one packet */
+    uint8_t checksums;           /* enum mb_checksums */
+    uint8_t midstream;           /* make flows of connections whose SYN was not seen */
+    uint8_t async_oneside;       /* one direction only: do not wait for the other's ACKs */
+    uint8_t key_vlan;            /* VLAN ids are part of the flow key */
+    uint8_t key_tunnel;          /* the tunnel id is part of the flow key */
+    uint8_t overlap;             /* enum mb_overlap: whose bytes win where segments overlap */
+    uint8_t reassemble;          /* 0: no stream is ever buffered */
+    uint8_t spare;
+};
+
+/* Overlapping data: the first copy stands, or the last one (until delivered). */
+enum mb_overlap { MB_OVERLAP_FIRST = 0, MB_OVERLAP_LAST = 1 };
+
+/* Fills |config| with the defaults. */
+void mb_config_init(struct mb_config *config);
+
+/* Counters of a run. Every packet or byte let go is in exactly one. */
+struct mb_stats {
+    uint64_t frames;             /* frames read */
+    uint64_t frame_bytes;        /* bytes on the wire of them */
+    uint64_t packets_ip;         /* decoded IP packets, tunnelled ones too */
+    uint64_t packets_tcp;
+    uint64_t packets_udp;
+    uint64_t packets_icmp;
+    uint64_t packets_other;      /* other IP protocols */
+    uint64_t non_ip;             /* frames without IP (ARP, LLDP, ...) */
+    uint64_t fragments;          /* IP fragments met */
+    uint64_t reassembled;        /* datagrams put together */
+    uint64_t kept;               /* frames passed on */
+    uint64_t dropped;            /* frames a verdict kept back */
+    uint64_t orphans;            /* packets of no flow */
+    uint64_t flows;              /* flows ever made */
+    uint64_t flows_active;
+    uint64_t flows_peak;
+    uint64_t flows_ended[8];     /* by enum mb_end_reason */
+    uint64_t stream_bytes;       /* payload bytes delivered in order */
+    uint64_t stream_gaps;        /* gap events */
+    uint64_t stream_missed;      /* bytes in them */
+    uint64_t stream_memory;      /* bytes buffered now */
+    uint64_t stream_memory_peak;
+    uint64_t flow_memory;        /* bytes of flow records and their table in use */
+    uint64_t kernel_received;    /* live: as the kernel counts */
+    uint64_t kernel_dropped;     /* live: lost before we saw them */
+    uint64_t callback_errors;    /* callbacks that failed and were passed over */
+    uint64_t backward_time;      /* packets whose timestamp went backward */
+    uint64_t anomalies[36];      /* by enum mb_anomaly */
+};
+
+struct mb_engine;
+struct mb_monitor;
+struct mb_source;
+struct mb_writer;
+struct mb_output;
+
+/* A new engine with |config| (NULL: defaults), copied. NULL and a sentence in
+ * |err| on failure. Free with mb_engine_free(). */
+struct mb_engine *mb_engine_new(const struct mb_config *config, char *err);
+/* Frees the engine and all it owns, without raising events. NULL is fine. */
+void mb_engine_free(struct mb_engine *e);
+/* Runs at most |max_packets| packets of |source| (0: all). > 0: there is more
+ * (or, live, nothing came for a while); 0: the source is at its end; < 0: an
+ * error, see mb_engine_errmsg(). A callback's polite stop gives 0. */
+int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_packets);
+/* Runs one frame of link type |linktype| (LINKTYPE_ number), 0 or < 0. */
+int mb_engine_frame(struct mb_engine *e, int linktype, const struct mb_frame *frame);
+/* Moves the packet clock to |ts| (never backward) and expires what is due. */
+int mb_engine_advance(struct mb_engine *e, int64_t ts);
+/* Ends all flows, in order of appearance, with MB_END_SHUTDOWN. */
+int mb_engine_finish(struct mb_engine *e);
+/* Makes mb_engine_run() return soon. Safe in a signal handler. */
+void mb_engine_stop(struct mb_engine *e);
+/* Whether a callback or mb_engine_stop() has asked to stop. */
+bool mb_engine_stopped(const struct mb_engine *e);
+/* Sentence of the last error; borrowed, valid until the next call. */
+const char *mb_engine_errmsg(const struct mb_engine *e);
+/* Copies the counters. */
+void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats);
+/* The packet clock, ns since 1970; 0 before the first packet. */
+int64_t mb_engine_now(const struct mb_engine *e);
+/* Frames kept are written to |w| (NULL: to none). Borrowed. */
+void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w);
+
+/* ---- monitors: who listens ---------------------------------------------- */
+
+/* A new monitor, the scope of one listener's registrations. Belongs to the
+ * engine. Made before the first packet, at most 16. */
+struct mb_monitor *mb_monitor_new(struct mb_engine *e, const char *name, char *err);
+/* Flows whose first packet does not match the BPF filter |bpf| (libpcap's
+ * syntax, NULL: all) do not exist for this monitor. 0 or MB_ESYNTAX. */
+int mb_monitor_scope(struct mb_monitor *m, const char *bpf);
+/* Keeps the last |bytes| delivered of each stream side readable for peeks. */
+int mb_monitor_history(struct mb_monitor *m, uint32_t bytes);
+/* |fn| gives back each user pointer left at a flow's end. */
+void mb_monitor_user_free(struct mb_monitor *m, mb_free_fn fn);
+/* Registers |cb| for |event| at |hooks| (MB_HOOK_ bits; NONE: the event's
+ * usual place): on |flow| only, or with NULL on later flows of |m|. Another
+ * callback for the same event and hook is replaced. Works inside callbacks,
+ * for the next event on. 0 or < 0. */
+int mb_on(struct mb_monitor *m, struct mb_flow *flow, uint32_t event, int hooks, mb_callback cb, void *arg);
+/* Takes a registration back; no call follows, not even of the event being
+ * raised. 0 or MB_ENOENT. */
+int mb_off(struct mb_monitor *m, struct mb_flow *flow, uint32_t event, int hooks);
+/* Ends all registrations of |m| on |flow|, but flow_end. */
+int mb_ignore(struct mb_monitor *m, struct mb_flow *flow);
+
+/* Defines an event: |parent| happened and |filter| said yes. Equal calls
+ * (parent, filter, arg bytes) give the same id. |arg| is copied, |arg_len|
+ * bytes; with 0 the pointer itself is kept, borrowed. Id or < 0. */
+int mb_event_define(struct mb_engine *e, uint32_t parent, mb_filter filter, const void *arg, size_t arg_len);
+/* The same with an expression, see mosbox-filter(7). Id or MB_ESYNTAX with a
+ * sentence and column in |err|. */
+int mb_event_define_expr(struct mb_engine *e, uint32_t parent, const char *expression, char *err);
+/* The same with a BPF filter on the packet. Id or MB_ESYNTAX. */
+int mb_event_define_bpf(struct mb_engine *e, uint32_t parent, const char *bpf, char *err);
+/* An event without a filter of its own: mb_event_raise() raises it. */
+int mb_event_alloc(struct mb_engine *e, uint32_t parent);
+/* Raises |event| for whoever listens on the flow of |ev|, with the context of
+ * |ev|. To be called in a filter or callback. 0 or < 0. */
+int mb_event_raise(struct mb_event *ev, uint32_t event);
+
+/* Sets and gets the monitor's pointer on a flow. */
+int mb_flow_set_user(struct mb_flow *flow, struct mb_monitor *m, void *user);
+void *mb_flow_user(const struct mb_flow *flow, const struct mb_monitor *m);
+
+/* Verdict: this packet, and all that follow of the flow, are not passed on. */
+void mb_flow_drop(struct mb_event *ev);
+/* Verdict: this packet alone is not passed on. */
+void mb_packet_drop(struct mb_event *ev);
+/* Ends the flow after this packet: its later packets start anew. */
+int mb_flow_forget(struct mb_engine *e, struct mb_flow *flow);
+
+/* ---- streams ------------------------------------------------------------ */
+
+/* Copies up to |len| bytes that |side| sent from stream offset |offset|: the
+ * history kept, and out-of-order data already here. The count, 0 if none. */
+size_t mb_stream_peek(const struct mb_flow *flow, int side, uint64_t offset, uint8_t *buf, size_t len);
+/* In a data event: the last |len| of its bytes are wanted again, in front of
+ * the next data event. Bounded by max_stream_bytes. 0 or MB_ELIMIT. */
+int mb_stream_keep(struct mb_event *ev, uint64_t len);
+/* Switches reassembly of what |side| sends off; its buffers are given back. */
+int mb_stream_off(struct mb_flow *flow, int side);
+
+/* A piece of out-of-order data. */
+struct mb_fragment {
+    uint64_t offset; /* stream offset */
+    uint64_t len;
+};
+
+/* The out-of-order pieces of what |side| sent, lowest first: fills at most
+ * |max| of |list|, the number there are. */
+size_t mb_stream_fragments(const struct mb_flow *flow, int side, struct mb_fragment *list, size_t max);
+
+/* What is buffered of one side. */
+struct mb_buffer_info {
+    uint64_t next;      /* offset of the next byte in order */
+    uint64_t history;   /* bytes before it that can be peeked */
+    uint64_t pending;   /* out-of-order bytes after it */
+    uint64_t highest;   /* offset one past the last byte seen */
+    uint64_t memory;    /* bytes of memory held */
+};
+
+int mb_stream_info(const struct mb_flow *flow, int side, struct mb_buffer_info *info);
+
+/* ---- timers ------------------------------------------------------------- */
+
+/* Raises a timer event of |m| with record |arg| in |after| ns of the packet
+ * clock, and every |period| ns after that (0: once); with |flow| it dies with
+ * the flow. The timer's id (> 0) or < 0. */
+int64_t mb_timer_add(struct mb_monitor *m, struct mb_flow *flow, int64_t after, int64_t period, mb_callback cb, void *arg);
+/* Cancels a timer, in its own callback too. 0 or MB_ENOENT. */
+int mb_timer_del(struct mb_monitor *m, int64_t timer);
+
+/* ---- protocol records --------------------------------------------------- */
+
+/* Bytes of somebody else's buffer. */
+struct mb_view {
+    const uint8_t *data;
+    uint32_t len;
+};
+
+/* A header field. Views as on the wire, white space around the value left out. */
+struct mb_http_header {
+    struct mb_view name;
+    struct mb_view value;
+};
+
+/* An HTTP/1 message (RFC 9112). Response fields are 0 in a request and back. */
+struct mb_http {
+    struct mb_view method;       /* request: "GET" */
+    struct mb_view target;       /* request target as on the wire */
+    struct mb_view host;         /* of the target or the Host field, port left out */
+    struct mb_view path;         /* request: target without scheme and authority */
+    struct mb_view version;      /* "HTTP/1.1" */
+    struct mb_view reason;       /* response: reason phrase */
+    struct mb_view start_line;   /* request or status line without line end */
+    struct mb_view raw_headers;  /* header block, from the first field to the last line end */
+    const struct mb_http_header *headers;
+    uint32_t header_count;
+    uint32_t status;             /* response: status code; 0: not a number */
+    uint32_t transaction;        /* which request of the flow, from 0; equal in its response */
+    uint32_t flags;              /* of enum mb_http_flag */
+    uint64_t body_len;           /* http_end: body bytes after decoding */
+    int64_t content_length;      /* as announced; -1: not */
+};
+
+/* What was odd about a message. */
+enum mb_http_flag {
+    MB_HTTP_CHUNKED = 1,          /* body came in chunks */
+    MB_HTTP_COMPRESSED = 2,       /* body was gzip or deflate and is given inflated */
+    MB_HTTP_NO_VERSION = 4,       /* HTTP/0.9 */
+    MB_HTTP_FOLDED = 8,           /* a header was folded over lines (obs-fold) */
+    MB_HTTP_AMBIGUOUS_LENGTH = 16, /* Content-Length repeated, or beside Transfer-Encoding */
+    MB_HTTP_TRUNCATED = 32,       /* the stream ended inside the message */
+    MB_HTTP_BAD = 64,             /* bytes that the grammar does not allow were passed over */
+    MB_HTTP_BODY_LIMIT = 128      /* body was longer than what is decoded */
+};
+
+/* A TLS ClientHello or ServerHello (RFC 8446 4.1, RFC 5246 7.4.1). */
+struct mb_tls_hello {
+    struct mb_view sni;          /* client: server_name, as on the wire */
+    struct mb_view alpn;         /* protocol name list as on the wire: length byte, name, ... */
+    struct mb_view session_id;
+    struct mb_view random;       /* 32 bytes */
+    const uint16_t *ciphers;     /* client: offered; server: one, chosen */
+    const uint16_t *extensions;  /* types in order */
+    const uint16_t *groups;      /* supported_groups */
+    const uint16_t *sig_algs;    /* signature_algorithms */
+    const uint16_t *versions;    /* supported_versions; server: one */
+    struct mb_view point_formats;
+    uint32_t cipher_count;
+    uint32_t extension_count;
+    uint32_t group_count;
+    uint32_t sig_alg_count;
+    uint32_t version_count;
+    uint16_t record_version;     /* of the record layer, 0x0301 ... */
+    uint16_t hello_version;      /* legacy_version of the hello */
+    uint16_t version;            /* negotiated or highest offered, 0x0304: TLS 1.3 */
+    uint8_t server;              /* 1: ServerHello */
+    uint8_t sslv2;               /* 1: SSLv2-compatible hello */
+    char ja3[33];                /* MD5 in hex of the JA3 (client) or JA3S (server) string; "" off */
+    char ja4[40];                /* client: JA4 */
+};
+
+/* A certificate chain as sent in clear (before TLS 1.3). */
+struct mb_tls_certificate {
+    const struct mb_view *chain; /* DER, the end entity's first */
+    uint32_t count;
+    struct mb_view subject;      /* of the first, "C=..., O=..., CN=..." */
+    struct mb_view issuer;
+    struct mb_view serial;       /* hex bytes with colons, upper case */
+    int64_t not_before;          /* seconds since 1970 */
+    int64_t not_after;
+    char sha1[60];               /* fingerprint of the first, hex with colons */
+};
+
+/* A question or resource record of a DNS message. */
+struct mb_dns_rr {
+    struct mb_view name;         /* presentation form, no closing dot */
+    struct mb_view rdata;        /* A/AAAA/CNAME/NS/PTR/MX/TXT: presentation form; others: wire bytes */
+    uint32_t ttl;                /* seconds; question: 0 */
+    uint16_t type;
+    uint16_t klass;
+    uint8_t section;             /* 0 question, 1 answer, 2 authority, 3 additional */
+};
+
+/* A DNS message (RFC 1035), over UDP or TCP. */
+struct mb_dns {
+    const struct mb_dns_rr *records; /* questions first, as in the message */
+    uint32_t record_count;
+    uint16_t id;
+    uint16_t flags;              /* second 16 bits of the header */
+    uint16_t questions;          /* the counts of the header */
+    uint16_t answers;
+    uint16_t authorities;
+    uint16_t additionals;
+    uint8_t response;            /* QR bit */
+    uint8_t opcode;
+    uint8_t rcode;
+    uint8_t malformed;           /* the message ends early; records before that are given */
+};
+
+/* SSH identification (RFC 4253 4.2), then key exchange lists (7.1). */
+struct mb_ssh {
+    struct mb_view banner;       /* identification line without line end */
+    struct mb_view protocol;     /* "2.0" */
+    struct mb_view software;     /* "OpenSSH_9.2p1" */
+    struct mb_view kex;          /* KEXINIT: name lists as on the wire; empty in a banner event */
+    struct mb_view host_keys;
+    struct mb_view ciphers_c2s;
+    struct mb_view ciphers_s2c;
+    struct mb_view macs_c2s;
+    struct mb_view macs_s2c;
+    struct mb_view compression_c2s;
+    struct mb_view compression_s2c;
+    char hassh[33];              /* MD5 in hex (HASSH; from the server HASSHServer); "": banner event */
+};
+
+/* ---- sources and sinks -------------------------------------------------- */
+
+/* Opens a capture file: pcap (us and ns, both byte orders, mapped where it is
+ * a file) or pcapng, plain or gzip; "-" is the standard input. Growing files
+ * and pipes are read as far as they go. NULL and a sentence in |err|. */
+struct mb_source *mb_source_file(const char *path, char *err);
+/* Opens an interface through libpcap. |snaplen| bytes of a packet (0: 262144). */
+struct mb_source *mb_source_live(const char *interface, int snaplen, bool promiscuous, char *err);
+void mb_source_free(struct mb_source *s);
+/* Only packets that match |bpf| (libpcap's syntax) are handed over. */
+int mb_source_filter(struct mb_source *s, const char *bpf, char *err);
+/* LINKTYPE_ number of the source; pcapng: of its first interface. */
+int mb_source_linktype(const struct mb_source *s);
+/* Whether it is a live interface. */
+bool mb_source_is_live(const struct mb_source *s);
+/* Bytes read and in all (0: unknown), for a progress bar. */
+void mb_source_progress(const struct mb_source *s, uint64_t *done, uint64_t *total);
+/* What went wrong at the end, "" if nothing: a file cut inside a packet, say. */
+const char *mb_source_warning(const struct mb_source *s);
+
+/* Opens a pcap file ("-": standard output) for |linktype|; nanosecond stamps. */
+struct mb_writer *mb_writer_new(const char *path, int linktype, char *err);
+int mb_writer_put(struct mb_writer *w, const struct mb_frame *frame);
+int mb_writer_flush(struct mb_writer *w);
+/* Flushes, closes and frees. 0 or the code of what failed. */
+int mb_writer_free(struct mb_writer *w);
+
+/* A buffered text sink ("-": standard output); lines of Python and of the core
+ * go through the same buffer, so their order is the order of the calls. */
+struct mb_output *mb_output_new(const char *path, bool append, bool line_buffered, char *err);
+int mb_output_write(struct mb_output *o, const char *bytes, size_t len);
+int mb_output_flush(struct mb_output *o);
+/* Closes the file and opens its name again, for log rotation. */
+int mb_output_reopen(struct mb_output *o);
+int mb_output_free(struct mb_output *o);
+
+/* ---- records written in C ----------------------------------------------- */
+
+/* How a flow is written. */
+enum mb_format {
+    MB_FORMAT_JSON = 0,  /* mosbox's own record, one object a line */
+    MB_FORMAT_EVE = 1,   /* Suricata's EVE flow record */
+    MB_FORMAT_CSV = 2,   /* one line a flow, a header line first */
+    MB_FORMAT_ZEEK = 3   /* Zeek's conn.log, tab-separated, with its header lines */
+};
+
+/* From now on each flow that ends is written to |o|. Made before the first
+ * packet. Belongs to the engine; |o| is borrowed. 0 or < 0. */
+int mb_flow_log(struct mb_engine *e, int format, struct mb_output *o, char *err);
+/* Writes one flow as mb_flow_log() would, into |buf|. The length, or the
+ * length needed if it is more than |size|. */
+size_t mb_flow_record(const struct mb_engine *e, const struct mb_flow *flow, int format, char *buf, size_t size);
+/* Community ID v1 of the flow with seed 0, NUL-terminated, into |text| of at
+ * least 32 bytes; its length. */
+size_t mb_flow_community_id(const struct mb_flow *flow, char *text);
+/* The flow's number for other tools: from its key and first time, so it is the
+ * same in every run and whichever worker saw it. */
+uint64_t mb_flow_stable_id(const struct mb_flow *flow);
+
+/* What a tally groups flows by. */
+enum mb_tally_key {
+    MB_TALLY_PROTOCOL = 0, /* IP protocol */
+    MB_TALLY_PORT = 1,     /* protocol and server port */
+    MB_TALLY_HOST = 2,     /* each of the two addresses */
+    MB_TALLY_PAIR = 3,     /* client and server address */
+    MB_TALLY_APP = 4,      /* application protocol */
+    MB_TALLY_FLOW = 5      /* each flow by itself: the top talkers */
+};
+
+/* One group of flows. */
+struct mb_tally_row {
+    struct mb_addr addr[2]; /* HOST: [0]; PAIR and FLOW: client, server */
+    uint16_t port[2];       /* PORT: [1]; FLOW: client, server */
+    uint8_t ip_proto;
+    uint8_t app_proto;
+    uint64_t flows;
+    uint64_t packets[2];    /* from client, from server; HOST: sent, received */
+    uint64_t bytes[2];
+    int64_t first_ts;
+    int64_t last_ts;
+};
+
+struct mb_tally;
+
+/* Groups all flows by |key|, counting packets as they end or are asked for.
+ * Made before the first packet. Belongs to the engine. At most |max_rows|
+ * groups are kept (0: a million); the smallest make room and are counted. */
+struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, char *err);
+/* The largest groups by "bytes", "packets" or "flows", live flows included:
+ * fills at most |max| of |rows|, how many it filled. */
+size_t mb_tally_top(struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max);
+/* How many groups there are. */
+size_t mb_tally_size(const struct mb_tally *t);
+
+/* cffi: end */
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* source -- what every source of packets can do
+ *
+ * A source hands over bursts of borrowed frames. The engine sees only this
+ * table; each kind (mapped pcap file, stream of pcap or pcapng bytes, live
+ * interface) is a file of its own that begins its struct with this one.
+ */
+#ifndef MB_IO_SOURCE_H
+#define MB_IO_SOURCE_H
+
+#include "mosbox.h"
+
+#define MB__SOURCE_IDLE (-1000) /* burst(): nothing just now; ask again */
+
+struct mb__source_ops {
+    /* Fills at most |max| frames, all of link type |*link|, valid until the
+     * next call. Their number, 0 at the end, MB__SOURCE_IDLE or an error. */
+    int (*burst)(struct mb_source *s, struct mb_frame *frames, int max, int *link);
+    void (*progress)(const struct mb_source *s, uint64_t *done, uint64_t *total);
+    /* Kernel counters of a live source; NULL for files. */
+    void (*counters)(struct mb_source *s, uint64_t *received, uint64_t *dropped);
+    void (*free)(struct mb_source *s);
+};
+
+/* First member of every source. */
+struct mb_source {
+    const struct mb__source_ops *ops;
+    void *filter;      /* compiled BPF of the link type |filter_link|; NULL: none */
+    char *filter_text; /* its source, compiled again for another link type */
+    int filter_link;
+    int link;          /* LINKTYPE_ of the first interface */
+    bool live;
+    char warning[MB_ERRBUF_SIZE];
+};
+
+/* A burst with the filter applied: as ops->burst(), never all filtered away
+ * without an answer. */
+int mb__source_burst(struct mb_source *s, struct mb_frame *frames, int max, int *link);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* packet -- captured bytes into struct mb_packet
+ *
+ * One decoder belongs to an engine. It takes off link layers and tunnels, puts
+ * IP fragments together, finds the transport header and hashes the flow key.
+ * It reads every byte through the bounds-checked cursor of base/cursor.h.
+ *
+ * Lifetime: datagrams put together from fragments live in the decoder until
+ * mb__decoder_release(), which the engine calls when a burst is done.
+ */
+#ifndef MB_PACKET_PACKET_H
+#define MB_PACKET_PACKET_H
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "mosbox.h"
+
+#define MB__MAX_LAYERS 8 /* most packets that one frame gives */
+
+struct mb__decoder;
+
+/* A decoder that counts in |stats| and takes memory for fragments from
+ * |memory|; both, |config| and |key| are borrowed for its life. NULL: no memory. */
+struct mb__decoder *mb__decoder_new(const struct mb_config *config, const struct mb__hash_key *key,
+                                    struct mb__memory *memory, struct mb_stats *stats);
+void mb__decoder_free(struct mb__decoder *d);
+
+/* Decodes |frame| of link type |link| as frame |number| of the run. Fills
+ * |out| with 1 to MB__MAX_LAYERS packets, the outermost first, and gives their
+ * number: more than one if UDP tunnels were taken off (every packet but the
+ * last has MB_PKT_HAS_INNER). A frame without IP, a broken one, and a fragment
+ * that completes nothing, give one packet without MB_PKT_IP, or with
+ * MB_PKT_FRAGMENT, or with |anomaly| set, which no flow may be given: a packet
+ * is meant for a flow when MB_PKT_IP is set and MB_PKT_FRAGMENT is not and
+ * either it has MB_PKT_L4 or its protocol has no header that we know.
+ * Counts what it meets in the stats; anomalies are counted here. */
+int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
+               struct mb_packet out[MB__MAX_LAYERS]);
+/* The datagrams handed out so far are no longer needed. */
+void mb__decoder_release(struct mb__decoder *d);
+/* Lets go of fragments whose datagram was not completed in time; counts them. */
+void mb__decoder_expire(struct mb__decoder *d, int64_t now);
+
+/* Looks at the checksums of |p| and sets MB_PKT_BAD_IP_SUM, MB_PKT_BAD_L4_SUM
+ * and MB_PKT_SUM_CHECKED. True if all are right or cannot be told (truncated,
+ * UDP without one). */
+bool mb__checksums_good(struct mb_packet *p);
+
+/* What a TCP segment's options say (RFC 9293 3.2, 7323, 2018). */
+struct mb__tcp_options {
+    uint32_t tsval;      /* timestamps: valid if has_ts */
+    uint32_t tsecr;
+    uint16_t mss;        /* 0: none */
+    uint8_t wscale;      /* shift, at most 14; valid if has_wscale */
+    bool has_ts;
+    bool has_wscale;
+    bool sack_permitted;
+    bool fast_open;      /* a cookie option, even empty */
+    bool fast_open_cookie; /* a cookie of 4 bytes or more */
+    bool md5;            /* RFC 2385 or TCP-AO signature present */
+    bool malformed;      /* an option of length 0, 1 or past the header */
+    uint8_t sack_count;
+    uint32_t sack[4][2]; /* left edge, right edge */
+};
+
+/* Reads all options of the TCP packet |p|. */
+void mb__tcp_options_read(const struct mb_packet *p, struct mb__tcp_options *o);
+/* Reads only the timestamps, quickly for the usual layout. False: has none. */
+bool mb__tcp_timestamps(const struct mb_packet *p, uint32_t *tsval, uint32_t *tsecr);
+
+#endif

@@ -16,8 +16,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* An exact-size heap copy: a read past the end is then seen by ASan. */
-static void
-run_copy(const uint8_t *data, size_t size)
+static void run_copy(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);
 
@@ -31,8 +30,7 @@ run_copy(const uint8_t *data, size_t size)
     free(copy);
 }
 
-static int
-run_file(const char *path)
+static int run_file(const char *path)
 {
     FILE *f = fopen(path, "rb");
     long size = -1;
@@ -58,8 +56,7 @@ out:
     return rc;
 }
 
-static int
-run_folder(const char *path, unsigned *files)
+static int run_folder(const char *path, unsigned *files)
 {
     struct dirent **names;
     int n = scandir(path, &names, NULL, alphasort);
@@ -80,8 +77,7 @@ run_folder(const char *path, unsigned *files)
     return rc;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     unsigned files = 0;
     int rc = 0;

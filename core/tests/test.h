@@ -62,8 +62,7 @@ static int test_checks, test_failures;
         printf("%s %s\n", test_failures == before_ ? "ok  " : "FAIL", #fn);    \
     } while (0)
 
-static inline int
-test_done(void)
+static inline int test_done(void)
 {
     printf("%d checks, %d failures\n", test_checks, test_failures);
     return test_failures != 0 || test_checks == 0;

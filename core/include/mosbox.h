@@ -306,8 +306,8 @@ struct mb_endpoint {
     uint32_t snd_wnd;        /* window it may send into, bytes, scaled */
     uint32_t ts_recent;      /* its newest timestamp value */
     uint32_t retransmits;    /* segments with bytes sent before */
-    uint32_t payload_lo;     /* sequence number of its stream's first byte */
-    uint32_t spare;
+    uint32_t stream_seq;     /* sequence number of its stream's first byte */
+    uint32_t snd_max;        /* right edge of the widest window it was given */
     uint64_t packets;        /* packets it sent */
     uint64_t bytes;          /* frame bytes on the wire it sent */
     uint64_t next;           /* stream offset of the next byte in order */
@@ -571,9 +571,11 @@ int mb_flow_forget(struct mb_engine *e, struct mb_flow *flow);
 /* Copies up to |len| bytes that |side| sent from stream offset |offset|: the
  * history kept, and out-of-order data already here. The count, 0 if none. */
 size_t mb_stream_peek(const struct mb_flow *flow, int side, uint64_t offset, uint8_t *buf, size_t len);
-/* In a data event: the last |len| of its bytes are wanted again, in front of
- * the next data event. Bounded by max_stream_bytes. 0 or MB_ELIMIT. */
-int mb_stream_keep(struct mb_event *ev, uint64_t len);
+/* The bytes that |side| sent from stream offset |from| to the last one in
+ * order, those of the data event being raised included, in one piece without a
+ * copy: |*len| is how many. NULL if |from| is older than the history kept, see
+ * mb_monitor_history(). Valid until the callback returns. */
+const uint8_t *mb_stream_view(const struct mb_flow *flow, int side, uint64_t from, size_t *len);
 /* Switches reassembly of what |side| sends off; its buffers are given back. */
 int mb_stream_off(struct mb_flow *flow, int side);
 

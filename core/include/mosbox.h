@@ -126,12 +126,13 @@ struct mb_packet {
     const uint8_t *frame;   /* first captured byte (link-layer header) */
     const uint8_t *net;     /* IP header: in the frame, or in the defragmenter's buffer */
     uint64_t number;        /* of the frame in this run, from 1 */
+    uint64_t anomalies;     /* all decode anomalies: bit n is enum mb_anomaly n */
     uint32_t frame_len;     /* bytes captured */
     uint32_t wire_len;      /* bytes on the wire */
     uint32_t net_len;       /* bytes readable from net, link padding left out */
     uint32_t ip_len;        /* length of the datagram as its IP header says */
     uint32_t l4_off;        /* transport header, bytes from net */
-    uint32_t payload_off;   /* first payload byte, from net */
+    uint32_t payload_off;   /* first payload byte, from net; past net_len if headers were cut off */
     uint32_t payload_len;   /* payload bytes readable */
     uint32_t hash;          /* keyed, equal in both directions of a flow */
     uint32_t flags;         /* of enum mb_packet_flag */
@@ -160,7 +161,10 @@ struct mb_packet {
     uint8_t source;         /* which source it came from, counted from 0 */
 };
 
-/* Checksums: look at them and leave bad packets out of flows, or only count. */
+/* Checksums. VERIFY looks at all of them and leaves bad packets out of flows.
+ * IGNORE looks at IPv4 header checksums only, counts bad ones and goes on: to
+ * read every payload byte for a transport checksum would cost more than all
+ * else that is done to a packet. */
 enum mb_checksums { MB_CHECKSUMS_IGNORE = 0, MB_CHECKSUMS_VERIFY = 1 };
 
 /* Tunnels that can be taken off; bits of mb_config.decap. */
@@ -216,7 +220,14 @@ enum mb_anomaly {
     MB_ANOMALY_FLOW_LIMIT = 33,      /* the flow table is full */
     MB_ANOMALY_PROTO = 34,           /* a parser met bytes that its protocol does not allow */
     MB_ANOMALY_IPV6_LEN = 35,        /* IPv6 payload length 0 without jumbogram, or too long */
-    MB_ANOMALY_COUNT = 36
+    MB_ANOMALY_IPV6_EXT_TRUNCATED = 36, /* packet ends inside an extension header */
+    MB_ANOMALY_IPV6_EXT_DUPLICATE = 37, /* a second fragment header */
+    MB_ANOMALY_IPV6_OPTION = 38,     /* unknown option in a destination or hop-by-hop header */
+    MB_ANOMALY_FRAG_USELESS = 39,    /* a fragment header on a whole datagram (RFC 6946) */
+    MB_ANOMALY_FRAG_LEN = 40,        /* length not a multiple of 8, or past the datagram's end */
+    MB_ANOMALY_TCP_OPTION_LEN = 41,  /* a known option with a length it cannot have */
+    MB_ANOMALY_TCP_OPTION_DUPLICATE = 42, /* the same option twice */
+    MB_ANOMALY_COUNT = 43
 };
 
 /* Name of an anomaly such as "tcp_paws"; "unknown" for others. */
@@ -480,7 +491,7 @@ struct mb_stats {
     uint64_t kernel_dropped;     /* live: lost before we saw them */
     uint64_t callback_errors;    /* callbacks that failed and were passed over */
     uint64_t backward_time;      /* packets whose timestamp went backward */
-    uint64_t anomalies[36];      /* by enum mb_anomaly */
+    uint64_t anomalies[43];      /* by enum mb_anomaly */
 };
 
 struct mb_engine;

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* output -- what becomes of a flow when it ends: records and tallies
+ *
+ *                       +--> log  --> one line in JSON, EVE, CSV      (record.c, eve.c)
+ *   flow_end --> hub ---+--> tally -> rows by port, host, ...         (tally.c)
+ *                       |
+ *   packet ---> rtt     |   only while a JSON or CSV log wants it     (rtt.c)
+ *   packet ---> zeek ---+--> one line of conn.log                     (zeek.c)
+ *
+ * Everything here listens as any C program would, through monitors of the
+ * public interface: an engine without outputs pays nothing for them.
+ */
+#ifndef MB_OUTPUT_OUTPUT_H
+#define MB_OUTPUT_OUTPUT_H
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "mosbox.h"
+
+/* ---- what the engine gives and calls (engine.c) -------------------------- */
+
+struct mb__outputs;
+
+/* Where |e| keeps its outputs; NULL in it until somebody asks for some. */
+struct mb__outputs **mb__engine_outputs(const struct mb_engine *e);
+/* Calls |fn| for each live flow, in no order that output may show. */
+void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg);
+/* All flows have ended: writes the closing lines that a format asks for. For
+ * mb_engine_finish(); NULL is fine. 0 or the code of a failed write. */
+int mb__outputs_finish(struct mb__outputs *o);
+/* For mb_engine_free(); NULL is fine. */
+void mb__outputs_free(struct mb__outputs *o);
+
+/* ---- records -------------------------------------------------------------- */
+
+#define MB__COMMUNITY_ID_TEXT 32 /* bytes of a community id with its NUL */
+#define MB__FLOW_ID_MASK ((1ull << 53) - 1) /* numbers that JSON readers keep exactly */
+
+/* Round trip times that one side's echoed timestamps show, at the tap. */
+struct mb__rtt {
+    uint32_t samples;
+    uint32_t min; /* us */
+    uint64_t sum; /* us */
+};
+
+/* The same of both sides: [MB_SERVER] is from the tap to the server and back. */
+struct mb__rtts {
+    struct mb__rtt side[2];
+    int64_t sent[2];       /* when the packet being timed was seen, by its sender */
+    uint32_t tsval[2];     /* its timestamp */
+    bool waiting[2];       /* there is such a packet */
+};
+
+/* A packet of a TCP flow with RFC 7323 timestamps, sent by |side|. |opens|:
+ * it takes sequence space, so that it will be answered. */
+void mb__rtts_packet(struct mb__rtts *r, int side, int64_t ts, uint32_t tsval, uint32_t tsecr, bool opens);
+
+/* Appends a record with its line end. |rtts| may be NULL: not measured. */
+void mb__record_json(struct mb__text *t, const struct mb_flow *flow, const struct mb__rtts *rtts,
+                     struct mb__iso_cache *iso);
+void mb__record_csv(struct mb__text *t, const struct mb_flow *flow, const struct mb__rtts *rtts,
+                    struct mb__iso_cache *iso);
+void mb__record_csv_header(struct mb__text *t);
+void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, struct mb__iso_cache *iso);
+
+/* Name of an IP protocol in lower case, "tcp"; NULL if it has none here. */
+const char *mb__ip_proto_name(int ip_proto);
+/* All 64 bits of which mb_flow_stable_id() gives 53. */
+uint64_t mb__flow_stable_hash(const struct mb_flow *flow);
+/* What type the answer to ICMP (or ICMPv6, if |v6|) message |type| has; -1: none is asked for. */
+int mb__icmp_counterpart(bool v6, int type);
+
+/* ---- tallies -------------------------------------------------------------- */
+
+#define MB__TALLY_ROWS (1024 * 1024) /* groups kept if the caller names no number */
+
+/* A tally outside of any engine. NULL: no memory. */
+struct mb_tally *mb__tally_new(int key, size_t max_rows);
+void mb__tally_free(struct mb_tally *t);
+/* Counts a flow that is over. 0 or MB_ENOMEM. */
+int mb__tally_add(struct mb_tally *t, const struct mb_flow *flow);
+/* A copy, to which live flows may be added without being counted twice. */
+struct mb_tally *mb__tally_copy(const struct mb_tally *t);
+/* As mb_tally_top(), of the flows added so far. */
+size_t mb__tally_top(const struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max);
+
+/* ---- Zeek's conn.log ------------------------------------------------------ */
+
+struct mb__zeek;
+
+/* A conn.log written to |o|, with a monitor of its own. NULL and a sentence. */
+struct mb__zeek *mb__zeek_new(struct mb_engine *e, struct mb_output *o, char *err);
+void mb__zeek_free(struct mb__zeek *z);
+/* All flows have ended: the records still waited with, and the closing line. */
+int mb__zeek_finish(struct mb__zeek *z);
+/* Appends the line of a live flow. */
+void mb__zeek_record(const struct mb__zeek *z, struct mb__text *t, const struct mb_flow *flow);
+
+#endif

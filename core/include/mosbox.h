@@ -839,6 +839,321 @@ size_t mb_tally_top(struct mb_tally *t, const char *by, struct mb_tally_row *row
 /* How many groups there are. */
 size_t mb_tally_size(const struct mb_tally *t);
 
+/* ---- rules -------------------------------------------------------------- */
+
+/* A set of rules is compiled outside (mosbox/rules, in Python) into one small
+ * program a rule, and given to the core once; the core does all the matching:
+ *
+ *   program = mb_rule_head | inspections | operations | bytes they refer to
+ *
+ * all in the machine's byte order. The core checks every offset and number of
+ * a program before it believes it. */
+
+#define MB_RULE_MAGIC 0x3152424d /* "MBR1" */
+#define MB_RULE_MAX_OPS 250      /* operations of one program */
+#define MB_RULE_VARS 8           /* byte_extract variables of one program */
+
+/* What a rule does. Numbers are also the usual order of evaluation. */
+enum mb_rule_action { MB_RULE_PASS = 0, MB_RULE_DROP = 1, MB_RULE_REJECT = 2, MB_RULE_ALERT = 3 };
+
+/* When a rule is looked at. */
+enum mb_rule_kind {
+    MB_RULE_DECODE = 0,  /* packets with decoder events, before flows */
+    MB_RULE_IPONLY = 1,  /* addresses only: first packet of each direction of a flow */
+    MB_RULE_PACKET = 2,  /* each packet by itself */
+    MB_RULE_STREAM = 3,  /* TCP: stream bytes, else each packet by itself */
+    MB_RULE_APP = 4,     /* each packet of flows of an application protocol */
+    MB_RULE_TX = 5,      /* transactions of an application protocol */
+    MB_RULE_PROTO = 6    /* once a flow direction, when the protocol search is over */
+};
+
+/* Flags of a rule. */
+enum mb_rule_flag {
+    MB_RULE_TO_SERVER = 1,     /* packets from the client */
+    MB_RULE_TO_CLIENT = 2,     /* packets from the server */
+    MB_RULE_BOTH_WAYS = 4,     /* <>: addresses and ports match either way round */
+    MB_RULE_NEEDS_PACKET = 8,  /* TCP: the payload of single segments too */
+    MB_RULE_ONLY_PACKET = 16,  /* TCP: the payload of single segments only */
+    MB_RULE_ONLY_STREAM = 32,  /* TCP: stream bytes only */
+    MB_RULE_NOALERT = 64,      /* acts, but is not reported */
+    MB_RULE_TARGET_SRC = 128,  /* the source is the victim */
+    MB_RULE_TARGET_DST = 256   /* the destination is the victim */
+};
+
+/* Bytes an inspection looks at. */
+enum mb_buffer {
+    MB_BUF_PAYLOAD = 0,
+    MB_BUF_BASE64 = 1,
+    MB_BUF_IPV4_HDR = 2,
+    MB_BUF_IPV6_HDR = 3,
+    MB_BUF_TCP_HDR = 4,
+    MB_BUF_UDP_HDR = 5,
+    MB_BUF_ICMPV4_HDR = 6,
+    MB_BUF_ICMPV6_HDR = 7,
+    MB_BUF_HTTP_METHOD = 8,
+    MB_BUF_HTTP_URI = 9,
+    MB_BUF_HTTP_URI_RAW = 10,
+    MB_BUF_HTTP_PROTOCOL = 11,
+    MB_BUF_HTTP_REQUEST_LINE = 12,
+    MB_BUF_HTTP_REQUEST_BODY = 13,
+    MB_BUF_HTTP_HEADER = 14,
+    MB_BUF_HTTP_HEADER_RAW = 15,
+    MB_BUF_HTTP_HEADER_NAMES = 16,
+    MB_BUF_HTTP_START = 17,
+    MB_BUF_HTTP_COOKIE = 18,
+    MB_BUF_HTTP_USER_AGENT = 19,
+    MB_BUF_HTTP_HOST = 20,
+    MB_BUF_HTTP_HOST_RAW = 21,
+    MB_BUF_HTTP_ACCEPT = 22,
+    MB_BUF_HTTP_ACCEPT_LANG = 23,
+    MB_BUF_HTTP_ACCEPT_ENC = 24,
+    MB_BUF_HTTP_REFERER = 25,
+    MB_BUF_HTTP_CONNECTION = 26,
+    MB_BUF_HTTP_CONTENT_TYPE = 27,
+    MB_BUF_HTTP_CONTENT_LEN = 28,
+    MB_BUF_HTTP_SERVER = 29,
+    MB_BUF_HTTP_LOCATION = 30,
+    MB_BUF_HTTP_STAT_CODE = 31,
+    MB_BUF_HTTP_STAT_MSG = 32,
+    MB_BUF_HTTP_RESPONSE_LINE = 33,
+    MB_BUF_HTTP_RESPONSE_BODY = 34,
+    MB_BUF_HTTP_REQUEST_FIELD = 35,  /* each header field of a request by itself */
+    MB_BUF_HTTP_RESPONSE_FIELD = 36, /* each header field of a response by itself */
+    MB_BUF_FILE_DATA = 37,
+    MB_BUF_TLS_SNI = 38,
+    MB_BUF_TLS_SUBJECT = 39,
+    MB_BUF_TLS_ISSUER = 40,
+    MB_BUF_TLS_SERIAL = 41,
+    MB_BUF_TLS_FINGERPRINT = 42,
+    MB_BUF_TLS_CERTS = 43, /* each certificate of the chain, DER */
+    MB_BUF_TLS_ALPN = 44,  /* each protocol name */
+    MB_BUF_JA3_HASH = 45,
+    MB_BUF_JA3S_HASH = 46,
+    MB_BUF_JA4_HASH = 47,
+    MB_BUF_DNS_QUERY = 48, /* each name asked for */
+    MB_BUF_SSH_PROTO = 49,
+    MB_BUF_SSH_SOFTWARE = 50,
+    MB_BUF_SSH_HASSH = 51,
+    MB_BUF_SSH_HASSH_STRING = 52,
+    MB_BUF_SSH_HASSH_SERVER = 53,
+    MB_BUF_SSH_HASSH_SERVER_STRING = 54,
+    MB_BUF_COUNT = 55
+};
+
+/* What is done to a buffer's bytes before they are inspected. */
+enum mb_transform {
+    MB_XF_LOWERCASE = 1,
+    MB_XF_UPPERCASE = 2,
+    MB_XF_STRIP_SPACE = 3,
+    MB_XF_COMPRESS_SPACE = 4,
+    MB_XF_DOTPREFIX = 5,
+    MB_XF_URL_DECODE = 6,
+    MB_XF_MD5 = 7,
+    MB_XF_SHA1 = 8,
+    MB_XF_SHA256 = 9
+};
+
+/* Operations. Those up to MB_OP_STREAM_SIZE look at the packet or its flow,
+ * those up to MB_OP_BASE64_DECODE at the bytes of an inspection, the rest is
+ * done when all of the others said yes. a, b, c, d: see each. */
+enum mb_rule_op_type {
+    MB_OP_DSIZE = 1,         /* payload length in range a..b */
+    MB_OP_TCP_FLAGS = 2,     /* a: bits, b: bits left out, c: 0 equal, 1 all of (+), 2 any of (*), 3 none of (!) */
+    MB_OP_TTL = 3,           /* in range a..b; so are the next */
+    MB_OP_ITYPE = 4,
+    MB_OP_ICODE = 5,
+    MB_OP_ICMP_ID = 6,
+    MB_OP_ICMP_SEQ = 7,
+    MB_OP_IP_ID = 8,
+    MB_OP_TCP_SEQ = 9,       /* a, as unsigned */
+    MB_OP_TCP_ACK = 10,      /* a, as unsigned */
+    MB_OP_TCP_WINDOW = 11,
+    MB_OP_TCP_MSS = 12,
+    MB_OP_IP_OPTION = 13,    /* an IPv4 option of type a; -1: any */
+    MB_OP_FRAGBITS = 14,     /* as TCP_FLAGS; 1 MF, 2 DF, 4 reserved */
+    MB_OP_FRAG_OFFSET = 15,
+    MB_OP_SAME_IP = 16,
+    MB_OP_IP_PROTO = 17,     /* in range a..b */
+    MB_OP_TOS = 18,
+    MB_OP_FLOW = 19,         /* a: MB_FLOW_IS_ bits that must hold */
+    MB_OP_APP_PROTO = 20,    /* enum mb_app_proto a */
+    MB_OP_DECODE_EVENT = 21, /* decoder event a */
+    MB_OP_STREAM_EVENT = 22, /* enum mb_anomaly a */
+    MB_OP_APP_EVENT = 23,    /* the parser met what the protocol does not allow */
+    MB_OP_DNS_OPCODE = 24,   /* in range a..b */
+    MB_OP_DNS_RCODE = 25,
+    MB_OP_DNS_RRTYPE = 26,
+    MB_OP_TLS_VERSION = 27,  /* version a */
+    MB_OP_URILEN = 28,       /* in range a..b; c: 1 raw */
+    MB_OP_FLOWBITS = 29,     /* a: enum mb_bit_command; data: 16-bit bit numbers, any of */
+    MB_OP_HOSTBITS = 30,     /* a: command, b: bit, c: enum mb_track, d: seconds */
+    MB_OP_FLOW_AGE = 31,     /* seconds in range a..b */
+    MB_OP_STREAM_SIZE = 32,  /* range a..b; c: 0 client 1 server 2 both 3 either */
+
+    MB_OP_CONTENT = 40,      /* a offset, b depth, c distance, d within; data: the bytes */
+    MB_OP_PCRE = 41,         /* a: PCRE2 options; data: the expression */
+    MB_OP_BYTE_TEST = 42,    /* a bytes, b value, c offset, d mask; x: operator, base, shift */
+    MB_OP_BYTE_JUMP = 43,    /* a bytes, b post offset, c offset, d mask; multiplier in data */
+    MB_OP_BYTE_EXTRACT = 44, /* a bytes, b multiplier, c offset, d variable */
+    MB_OP_ISDATAAT = 45,     /* c: how many bytes on */
+    MB_OP_BSIZE = 46,        /* in range a..b */
+    MB_OP_BASE64_DECODE = 47, /* a: at most so many bytes, c offset */
+
+    MB_OP_THRESHOLD = 60,    /* a: enum mb_threshold, b count, c seconds, d: enum mb_track; y: action, timeout in data */
+    MB_OP_SUPPRESS = 61,     /* d: enum mb_track, a: address set */
+    MB_OP_SET_FLOWBITS = 62, /* as FLOWBITS */
+    MB_OP_SET_HOSTBITS = 63  /* as HOSTBITS */
+};
+
+/* Flags of an operation. */
+enum mb_rule_op_flag {
+    MB_OPF_NOT = 1,         /* negated */
+    MB_OPF_RELATIVE = 2,    /* counts from the end of the match before */
+    MB_OPF_NOCASE = 4,
+    MB_OPF_OFFSET = 8,      /* a is given */
+    MB_OPF_DEPTH = 16,      /* b is given */
+    MB_OPF_DISTANCE = 32,   /* c is given */
+    MB_OPF_WITHIN = 64,     /* d is given */
+    MB_OPF_ENDSWITH = 128,
+    MB_OPF_FAST = 256,      /* the pattern that is looked for first */
+    MB_OPF_LITTLE = 512,    /* little-endian number */
+    MB_OPF_STRING = 1024,   /* a number in digits */
+    MB_OPF_ALIGN = 2048,    /* byte_jump: on to a multiple of 4 */
+    MB_OPF_BEGINNING = 4096, /* byte_jump: from the start of the buffer */
+    MB_OPF_END = 8192,      /* byte_jump: from the end of the buffer */
+    MB_OPF_DCE = 16384      /* byte order as the DCE/RPC header says */
+};
+
+/* Which of a, b, c, d of an operation are numbers of variables. */
+#define MB_OPV_A 1
+#define MB_OPV_B 2
+#define MB_OPV_C 4
+#define MB_OPV_D 8
+
+/* MB_OP_FLOW. */
+#define MB_FLOW_IS_ESTABLISHED 1
+#define MB_FLOW_IS_NOT_ESTABLISHED 2
+#define MB_FLOW_IS_STATELESS 4
+
+enum mb_bit_command { MB_BIT_SET = 0, MB_BIT_UNSET = 1, MB_BIT_TOGGLE = 2, MB_BIT_ISSET = 3, MB_BIT_ISNOTSET = 4 };
+enum mb_track { MB_TRACK_SRC = 0, MB_TRACK_DST = 1, MB_TRACK_BOTH = 2, MB_TRACK_RULE = 3, MB_TRACK_EITHER = 4 };
+enum mb_threshold {
+    MB_THRESHOLD_LIMIT = 0,     /* the first |count| in a time */
+    MB_THRESHOLD_THRESHOLD = 1, /* each |count|-th in a time */
+    MB_THRESHOLD_BOTH = 2,      /* once in a time, at the |count|-th */
+    MB_THRESHOLD_FILTER = 3,    /* detection_filter: those after the |count|-th */
+    MB_THRESHOLD_RATE = 4       /* rate_filter: another action after the |count|-th */
+};
+
+/* The beginning of a rule program. Strings are offsets into its bytes. */
+struct mb_rule_head {
+    uint32_t magic;
+    uint32_t sid;
+    uint32_t gid;
+    uint32_t rev;
+    uint32_t text;           /* message, category, metadata: one after the other */
+    uint16_t msg_len;
+    uint16_t category_len;
+    uint32_t metadata_len;   /* of a JSON object; 0: none */
+    uint32_t bytes;          /* how many follow the operations */
+    uint16_t flags;          /* of enum mb_rule_flag */
+    uint16_t src;            /* address set; 0: any */
+    uint16_t dst;
+    uint16_t sport;          /* port set; 0: any */
+    uint16_t dport;
+    uint16_t inspections;
+    uint16_t ops;
+    uint8_t action;          /* enum mb_rule_action */
+    uint8_t kind;            /* enum mb_rule_kind */
+    uint8_t severity;
+    uint8_t app;             /* enum mb_app_proto; UNKNOWN: any */
+    uint8_t ip_proto;        /* 255: any */
+    uint8_t ip_version;      /* 0: any */
+};
+
+/* Operations that share a buffer, tried together. */
+struct mb_rule_inspect {
+    uint16_t buffer;         /* of mb_rules_buffer() */
+    uint16_t first;          /* operation */
+    uint16_t count;
+    uint16_t spare;
+};
+
+/* One operation. */
+struct mb_rule_op {
+    uint8_t type;            /* enum mb_rule_op_type */
+    uint8_t vars;            /* MB_OPV_ bits */
+    uint16_t flags;          /* of enum mb_rule_op_flag */
+    uint16_t x;
+    uint16_t y;
+    int32_t a;
+    int32_t b;
+    int32_t c;
+    int32_t d;
+    uint32_t data;           /* offset into the program's bytes */
+    uint32_t len;
+};
+
+struct mb_rules;
+struct mb_detect;
+
+/* An empty set of rules. NULL: no memory. */
+struct mb_rules *mb_rules_new(void);
+void mb_rules_free(struct mb_rules *r);
+/* Adds a set of addresses: |count| pairs of lowest and highest, ascending and
+ * apart. Its number, from 1, or < 0. */
+int mb_rules_addresses(struct mb_rules *r, const struct mb_addr *pairs, size_t count);
+/* Adds a set of ports likewise. */
+int mb_rules_ports(struct mb_rules *r, const uint16_t *pairs, size_t count);
+/* The buffer |base| (enum mb_buffer) after |count| transforms: its number or
+ * < 0. Equal calls give the same number. */
+int mb_rules_buffer(struct mb_rules *r, int base, const uint8_t *transforms, size_t count);
+/* Adds the rule |program|, copied. Rules are looked at in the order of adding.
+ * Its number, or MB_EINVAL or MB_ESYNTAX with a sentence in |err|. */
+int mb_rules_add(struct mb_rules *r, const void *program, size_t len, char *err);
+/* Compiles the patterns of all rules. 0 or < 0. Afterwards nothing is added;
+ * engines of any number of workers may share the result. */
+int mb_rules_build(struct mb_rules *r, char *err);
+/* Number of the decoder event named |name|, such as "ipv4.trunc_pkt". < 0: unknown. */
+int mb_decode_event_number(const char *name);
+
+/* How rules are applied. */
+struct mb_detect_config {
+    uint32_t max_alerts;      /* of one packet */
+    uint32_t window;          /* stream bytes an inspection can look back over */
+    uint32_t body_limit;      /* bytes of a body that are inspected */
+    uint32_t flow_bits;       /* how many flowbits the rules name */
+    uint8_t inline_mode;      /* verdicts are carried out; bytes are inspected before they are acknowledged */
+    uint8_t payload;          /* EVE alerts repeat the payload, base64 */
+    uint8_t payload_printable; /* the same as text */
+    uint8_t packet;           /* EVE alerts repeat the packet, base64 */
+    uint8_t verdict;          /* EVE alerts tell what became of the packet */
+    uint8_t ethernet;         /* EVE records have MAC addresses */
+    uint8_t spare[2];
+};
+
+/* What detection has done so far. */
+struct mb_detect_stats {
+    uint64_t alerts;
+    uint64_t suppressed;      /* matches a threshold or suppression kept back */
+    uint64_t overflow;        /* matches beyond max_alerts of a packet */
+    uint64_t candidates;      /* rules whose program was run */
+    uint64_t pcre_limits;     /* expressions stopped at a limit */
+    uint64_t drops;           /* packets dropped */
+};
+
+/* Fills |c| with the defaults. */
+void mb_detect_config_init(struct mb_detect_config *c);
+/* Applies |r| to all flows of |e| from now on. Made before the first packet.
+ * Belongs to the engine; |r| is borrowed. NULL and a sentence in |err|. */
+struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, const struct mb_detect_config *c,
+                                char *err);
+/* Alerts are written to |eve| as EVE records and to |fast| as fast.log lines;
+ * each may be NULL. Borrowed. */
+void mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast);
+/* Copies the counters. */
+void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats);
+
 /* cffi: end */
 
 #if defined(__GNUC__)

@@ -73,7 +73,7 @@ test-c:
 	$(LOCK) $(MESON) test -C $(BUILD) --no-rebuild --print-errorlogs
 
 test-py:
-	$(PY) -m pytest -n 2 -q $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: $(VENV)/dev ## ruff, mypy, and a build with warnings as errors
 	$(VENV)/bin/ruff check .
@@ -98,7 +98,7 @@ asan: $(VENV)/test ## rebuild with ASan and UBSan, run all tests under them
 	PYTHONPATH=$(CURDIR)/$(ASAN)/site PYTHONSAFEPATH=1 PYTHONMALLOC=malloc MOSBOX_ASAN=1 \
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	$(PY) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest -p no:cacheprovider $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
 fuzz: $(VENV)/run ## run every fuzz target for T seconds
@@ -133,10 +133,10 @@ install: build ## install to PREFIX, DESTDIR before it: program, manual, complet
 	rm -rf $(DESTDIR)$(LIB)
 	@mkdir -p $(DESTDIR)$(LIB) $(DESTDIR)$(PREFIX)/bin $(DATA)/man \
 		$(DATA)/bash-completion/completions $(DATA)/zsh/site-functions $(DATA)/fish/vendor_completions.d
-	$(PIP) --no-build-isolation --target $(DESTDIR)$(LIB) .
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PIP) --no-build-isolation --target $(DESTDIR)$(LIB) .
 	@if test -d $(DESTDIR)$(LIB)/share/man; then cp -r $(DESTDIR)$(LIB)/share/man/. $(DATA)/man/; fi
 	@rm -rf $(DESTDIR)$(LIB)/bin $(DESTDIR)$(LIB)/share
-	@printf '%s\n' '#!$(shell command -v $(PYTHON))' 'import sys' '' 'sys.path.insert(0, "$(LIB)")' \
+	@printf '%s\n' "#!$$($(PY) -c 'import sys; print(sys._base_executable)')" 'import sys' '' 'sys.path.insert(0, "$(LIB)")' \
 		'from mosbox.cli import main' '' 'sys.exit(main())' >$(DESTDIR)$(PREFIX)/bin/mosbox
 	@chmod 755 $(DESTDIR)$(PREFIX)/bin/mosbox
 	_MOSBOX_COMPLETE=source_bash $(VENV)/bin/mosbox >$(DATA)/bash-completion/completions/mosbox

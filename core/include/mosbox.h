@@ -836,8 +836,10 @@ struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, cha
 /* The largest groups by "bytes", "packets" or "flows", live flows included:
  * fills at most |max| of |rows|, how many it filled. */
 size_t mb_tally_top(struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max);
-/* How many groups there are. */
+/* How many groups there are, live flows left out. */
 size_t mb_tally_size(const struct mb_tally *t);
+/* How many groups made room for larger ones. */
+uint64_t mb_tally_evicted(const struct mb_tally *t);
 
 /* ---- rules -------------------------------------------------------------- */
 

@@ -98,7 +98,7 @@ asan: $(VENV)/test ## rebuild with ASan and UBSan, run all tests under them
 	PYTHONPATH=$(CURDIR)/$(ASAN)/site PYTHONSAFEPATH=1 PYTHONMALLOC=malloc MOSBOX_ASAN=1 \
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	$(PY) -m pytest -p no:cacheprovider $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest -n 2 -p no:cacheprovider $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
 fuzz: $(VENV)/run ## run every fuzz target for T seconds

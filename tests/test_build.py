@@ -203,19 +203,47 @@ def test_makefile_help_names_every_public_command() -> None:
         assert f"make {command} " in text
 
 
-def test_setup_names_what_is_missing(tmp_path: Path) -> None:
-    """On a machine without apt: the packages by name, and a plain sentence."""
-    for tool in ("bash", "id", "mktemp", "rm", "cut"):
+def bare_machine(folder: Path, **programs: str) -> dict[str, str]:
+    """A PATH with hardly a tool on it, and some programs of our own."""
+    for tool in ("bash", "mktemp", "rm", "cut", "env"):
         found = shutil.which(tool)
         assert found is not None
-        (tmp_path / tool).symlink_to(found)
-    run = subprocess.run(
-        [tmp_path / "bash", TOP / "tools" / "setup.sh", "build"],
-        env={"PATH": str(tmp_path), "PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-    )
+        (folder / tool).symlink_to(found)
+    for name, body in programs.items():
+        path = folder / name.replace("_", "-")
+        path.write_text(f"#!{folder}/bash\n{body}\n")
+        path.chmod(0o755)
+    return {"PATH": str(folder), "PYTHON": sys.executable, "LOG": str(folder / "log")}
+
+
+def run_setup(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [f"{env['PATH']}/bash", TOP / "tools" / "setup.sh", "build"]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+def test_setup_names_what_is_missing(tmp_path: Path) -> None:
+    """On a machine without apt: the packages by name, and a plain sentence."""
+    run = run_setup(bare_machine(tmp_path))
     assert run.returncode == 1
     for package in ("gcc", "pkg-config", "ninja-build", "libpcap-dev", "libvectorscan-dev"):
         assert package in run.stderr
     assert "could not be installed from here" in run.stderr
+
+
+def test_setup_installs_what_is_missing(tmp_path: Path) -> None:
+    """With apt, as a user who has sudo; the release has the other libhs."""
+    env = bare_machine(
+        tmp_path,
+        id="echo 1000",
+        sudo='exec "$@"',
+        apt_get='echo "$@" >>"$LOG"',
+        apt_cache="exit 1",
+    )
+    run = run_setup(env)
+    update, install = (tmp_path / "log").read_text().splitlines()
+    assert update.startswith("update")
+    assert "install -y" in install
+    for package in ("gcc", "libpcap-dev", "libhyperscan-dev", "libpcre2-dev", "zlib1g-dev"):
+        assert package in install.split()
+    assert "libvectorscan-dev" not in install
+    assert run.returncode == 1  # this apt installs nothing, and that is noticed

@@ -11,6 +11,7 @@ own editable install is not used: it would start a build at every import.
 
 import os
 import re
+import shutil
 import sys
 import sysconfig
 import tomllib
@@ -38,8 +39,10 @@ def requirements(extras: list[str]) -> list[str]:
 
 
 def write(path: Path, text: str) -> None:
+    """Write a file, unless it is so already: others may be running from it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def link(extension: Path) -> None:
@@ -52,12 +55,16 @@ def link(extension: Path) -> None:
     version = match.group(1)
 
     beside = TOP / "mosbox" / extension.name
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(os.path.relpath(extension.resolve(), beside.parent))
+    target = os.path.relpath(extension.resolve(), beside.parent)
+    if not beside.is_symlink() or os.readlink(beside) != target:
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(target)
 
     site = Path(sysconfig.get_path("purelib"))
     write(site / f"{name}.pth", f"{TOP}\n")
     info = site / f"{name}-{version}.dist-info"
+    for other in set(site.glob(f"{name}-*.dist-info")) - {info}:
+        shutil.rmtree(other)
     write(info / "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     write(info / "INSTALLER", "make\n")
     scripts = project["scripts"]

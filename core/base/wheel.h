@@ -5,16 +5,24 @@
  *   level 1: 256 buckets of 256 ticks    [0][1][2] ... [255]   moved down one
  *   level 2: 256 buckets of 65,536       [0][1][2] ... [255]   bucket at a time
  *   level 3: 256 buckets of 16,777,216   [0][1][2] ... [255]   as time comes near
+ *   beyond:  one bucket, looked through once in 52 days
  *
- * A tick is 2^20 ns, 1.05 ms; the wheel reaches 52 days, and what lies beyond
- * waits in the last bucket and is put in again. Adding, deleting and each step
- * are O(1). Buckets are FIFO lists of slot numbers linked through a struct
- * mb__wheel_link inside each slot, so what fires at the same tick fires in the
- * order it was added: the output depends on the packets alone.
+ * A tick is 2^20 ns, 1.05 ms. An entry's level is the highest byte in which its
+ * tick differs from the clock's, its bucket the value of that byte: so every
+ * filled bucket lies ahead of the clock, and all entries of one tick are always
+ * in the same bucket. Buckets are FIFO lists of slot numbers linked through a
+ * struct mb__wheel_link inside each slot, so what fires at the same tick fires
+ * in the order it was added: the output depends on the packets alone.
  *
- * An entry fires up to one tick late and never early. Owners whose deadline
- * moves on with each packet leave the entry where it is and put it in again
- * when it fires too soon.
+ * Adding and deleting are O(1); an entry moves down at most four times. A bit
+ * map a level finds the next filled bucket, so a jump of the clock costs what
+ * lies in it, however many empty ticks it passes.
+ *
+ * An entry fires up to one tick late and never early: at the first tick that
+ * begins at its deadline or after it. A deadline that lies behind the tick
+ * being fired is put to the tick after |now|, so an owner that adds in a loop
+ * cannot keep mb__wheel_next() busy. Owners whose deadline moves on with each
+ * packet leave the entry where it is and put it in again when it fires too soon.
  */
 #ifndef MB_BASE_WHEEL_H
 #define MB_BASE_WHEEL_H
@@ -27,13 +35,15 @@
 #define MB__WHEEL_SHIFT 20 /* a tick is 2^20 ns */
 #define MB__WHEEL_LEVELS 4
 #define MB__WHEEL_SLOTS 256
+#define MB__WHEEL_BUCKETS (MB__WHEEL_LEVELS * MB__WHEEL_SLOTS + 1)
 
 /* Inside a slot of the pool. Zero: not in the wheel. */
 struct mb__wheel_link {
     uint32_t next;   /* slot number; 0: last of its bucket */
     uint32_t prev;   /* slot number; 0: first of its bucket */
-    uint32_t tick;   /* low half of the tick it fires at */
-    uint32_t bucket; /* 1 + level * 256 + index; 0: not in the wheel */
+    uint32_t tick;   /* low 32 bits of the tick it fires at */
+    uint16_t tick_high;
+    uint16_t bucket; /* 1 + level * 256 + index; 0: not in the wheel */
 };
 
 struct mb__wheel_bucket {
@@ -45,25 +55,27 @@ struct mb__wheel {
     const struct mb__pool *pool;
     size_t link;     /* where the link is in a slot */
     uint64_t tick;   /* the tick being fired; all before it have */
-    int64_t next_ts; /* mb__wheel_due() is false before this */
-    bool started;    /* the first add or step sets the clock */
+    int64_t next_ts; /* nothing is to be done before this; INT64_MAX: empty */
     uint32_t count;  /* entries */
-    struct mb__wheel_bucket bucket[MB__WHEEL_LEVELS * MB__WHEEL_SLOTS];
+    uint64_t filled[MB__WHEEL_LEVELS][MB__WHEEL_SLOTS / 64]; /* a bit a bucket */
+    struct mb__wheel_bucket bucket[MB__WHEEL_BUCKETS];
 };
 
 /* A wheel over |pool| whose slots have a struct mb__wheel_link at offset |link|. */
 void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link);
 /* Puts slot |n|, which must not be in, in to fire at |deadline| ns. |now| is
- * the clock, ns. */
+ * the clock, ns; times before 0 count as 0. */
 void mb__wheel_add(struct mb__wheel *w, uint32_t n, int64_t deadline, int64_t now);
 /* Takes slot |n| out; nothing happens if it is not in. */
 void mb__wheel_del(struct mb__wheel *w, uint32_t n);
-/* Takes the next slot whose tick has passed by |now| ns out of the wheel: its
- * number, 0 when there is no more. Call until it gives 0. */
+/* Takes the next slot whose tick has come by |now| ns out of the wheel: its
+ * number, 0 when there is no more. Call until it gives 0. Slots come in the
+ * order of their ticks; slots may be added and deleted between the calls. A
+ * clock that goes backward fires nothing. */
 uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now);
 
-/* Whether |now| is in another tick than the last call saw: cheap enough to be
- * asked for each packet. */
+/* Whether mb__wheel_next() has something to do at |now|, be it only to move
+ * entries down: cheap enough to be asked for each packet. */
 static inline bool mb__wheel_due(const struct mb__wheel *w, int64_t now)
 {
     return now >= w->next_ts;

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stream -- pending pieces, overlap policies and history */
+#include "flow/stream.h"
+
+#include <string.h>
+
+/* Bytes that came before their turn. */
+struct piece {
+    struct piece *next;
+    uint64_t offset;  /* stream offset of the first byte that counts */
+    uint32_t len;     /* bytes that count */
+    uint32_t skip;    /* bytes in front that no longer do */
+    uint32_t room;    /* bytes allocated for data; 0: only the range is known */
+    uint8_t data[];
+};
+
+/* What is buffered of one side. */
+struct half {
+    struct piece *first;
+    struct piece *last;
+    struct piece *taken; /* out of the list, being shown */
+    uint64_t pending;  /* bytes that count in all pieces */
+    uint8_t *history;  /* the last |kept| bytes before |next| */
+    size_t kept;
+    size_t room;
+};
+
+struct streams {
+    struct half half[2];
+};
+
+static struct half *half_of(const struct mb_flow *flow, int side)
+{
+    struct streams *s = flow->streams;
+    return s == NULL ? NULL : &s->half[side];
+}
+
+static struct half *half_make(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+{
+    if (flow->streams == NULL) {
+        struct streams *s = mb__memory_alloc(c->memory, sizeof *s);
+        if (s == NULL)
+            return NULL;
+        *s = (struct streams){0};
+        flow->streams = s;
+    }
+    return half_of(flow, side);
+}
+
+static uint64_t end_of(const struct piece *p)
+{
+    return p->offset + p->len;
+}
+
+/* The bytes that count; NULL if only their range is known. */
+static const uint8_t *bytes_of(const struct piece *p)
+{
+    return p->room == 0 ? NULL : p->data + p->skip;
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* ---- pieces --------------------------------------------------------------- */
+
+/* A piece with a copy of |data|, or with the range alone if |data| is NULL. */
+static struct piece *piece_new(const struct mb__stream_config *c, struct half *h, uint64_t offset,
+                               const uint8_t *data, size_t len)
+{
+    if (len > c->max_bytes - min64(h->pending, c->max_bytes))
+        return NULL;
+    size_t room = data == NULL ? 0 : len;
+    struct piece *p = mb__memory_alloc(c->memory, sizeof *p + room);
+    if (p == NULL)
+        return NULL;
+    *p = (struct piece){.offset = offset, .len = (uint32_t)len, .room = (uint32_t)room};
+    if (room > 0)
+        memcpy(p->data, data, room);
+    h->pending += len;
+    return p;
+}
+
+static void piece_free(const struct mb__stream_config *c, struct half *h, struct piece *p)
+{
+    h->pending -= p->len;
+    mb__memory_free(c->memory, p, sizeof *p + p->room);
+}
+
+/* Puts |p| in behind |before| (NULL: in front). */
+static void link_after(struct half *h, struct piece *before, struct piece *p)
+{
+    struct piece **at = before == NULL ? &h->first : &before->next;
+    p->next = *at;
+    *at = p;
+    if (p->next == NULL)
+        h->last = p;
+}
+
+static void unlink_after(struct half *h, struct piece *before, struct piece *p)
+{
+    *(before == NULL ? &h->first : &before->next) = p->next;
+    if (h->last == p)
+        h->last = before;
+}
+
+/* The part of |data| that begins |n| bytes into it; NULL stays NULL. */
+static const uint8_t *part_of(const uint8_t *data, uint64_t n)
+{
+    return data == NULL ? NULL : data + n;
+}
+
+static void cut_front(struct half *h, struct piece *p, uint32_t n)
+{
+    p->offset += n;
+    p->skip += n;
+    p->len -= n;
+    h->pending -= n;
+}
+
+static void cut_back(struct half *h, struct piece *p, uint32_t n)
+{
+    p->len -= n;
+    h->pending -= n;
+}
+
+/* The first copy stands: only bytes that no piece has are kept. */
+static int put_first_wins(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data,
+                          size_t len)
+{
+    uint64_t end = offset + len, at = offset;
+    struct piece *before = NULL;
+    for (struct piece *p = h->first; at < end; p = before == NULL ? h->first : before->next) {
+        if (p != NULL && end_of(p) <= at) {
+            before = p;
+            continue;
+        }
+        uint64_t stop = p == NULL ? end : min64(end, p->offset);
+        if (stop > at) {
+            struct piece *fresh = piece_new(c, h, at, part_of(data, at - offset), stop - at);
+            if (fresh == NULL)
+                return MB_ELIMIT;
+            link_after(h, before, fresh);
+            before = fresh;
+        }
+        at = p == NULL ? end : max64(stop, end_of(p));
+        if (p != NULL)
+            before = p;
+    }
+    return 0;
+}
+
+/* Makes room for [offset, end) in a piece that overlaps it. False: |p| lies
+ * around the range and could not be split. */
+static bool give_way(const struct mb__stream_config *c, struct half *h, struct piece *before, struct piece *p,
+                     uint64_t offset, uint64_t end)
+{
+    bool keeps_front = p->offset < offset, keeps_back = end_of(p) > end;
+    if (keeps_front && keeps_back) {
+        struct piece *back = piece_new(c, h, end, part_of(bytes_of(p), end - p->offset), end_of(p) - end);
+        if (back == NULL)
+            return false;
+        link_after(h, p, back);
+    }
+    if (keeps_front) {
+        cut_back(h, p, (uint32_t)(end_of(p) - offset));
+    } else if (keeps_back) {
+        cut_front(h, p, (uint32_t)(end - p->offset));
+    } else {
+        unlink_after(h, before, p);
+        piece_free(c, h, p);
+    }
+    return true;
+}
+
+/* The last copy stands: pieces give way to the new one. */
+static int put_last_wins(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data,
+                         size_t len)
+{
+    uint64_t end = offset + len;
+    struct piece *before = NULL;
+    for (struct piece *p = h->first, *next; p != NULL && p->offset < end; p = next) {
+        next = p->next;
+        bool ends_before = end_of(p) <= offset, stays_in_front = p->offset < offset;
+        if (!ends_before && !give_way(c, h, before, p, offset, end))
+            return MB_ELIMIT;
+        if (ends_before || stays_in_front)
+            before = p;
+    }
+    struct piece *fresh = piece_new(c, h, offset, data, len);
+    if (fresh == NULL)
+        return MB_ELIMIT;
+    link_after(h, before, fresh);
+    return 0;
+}
+
+int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset,
+                   const uint8_t *data, size_t len)
+{
+    if (c->ranges_only)
+        data = NULL;
+    uint64_t next = flow->end[side].next;
+    if (offset < next) {
+        if (offset + len <= next)
+            return 0;
+        data = part_of(data, next - offset);
+        len -= next - offset;
+        offset = next;
+    }
+    struct half *h = half_make(c, flow, side);
+    if (h == NULL)
+        return MB_ELIMIT;
+    if (h->last != NULL && offset >= end_of(h->last)) { /* the usual case: a run behind one hole */
+        struct piece *fresh = piece_new(c, h, offset, data, len);
+        if (fresh == NULL)
+            return MB_ELIMIT;
+        link_after(h, h->last, fresh);
+        return 0;
+    }
+    return c->overlap == MB_OVERLAP_LAST ? put_last_wins(c, h, offset, data, len)
+                                         : put_first_wins(c, h, offset, data, len);
+}
+
+/* ---- questions ------------------------------------------------------------ */
+
+bool mb__stream_fits(const struct mb_flow *flow, int side, uint64_t offset, size_t len)
+{
+    return offset == flow->end[side].next && offset + len <= mb__stream_first_pending(flow, side);
+}
+
+uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side)
+{
+    const struct half *h = half_of(flow, side);
+    return h == NULL || h->first == NULL ? UINT64_MAX : h->first->offset;
+}
+
+uint64_t mb__stream_pending(const struct mb_flow *flow, int side)
+{
+    const struct half *h = half_of(flow, side);
+    return h == NULL ? 0 : h->pending;
+}
+
+/* Takes into |o| how [offset, offset + len) meets [at, at + n) held at |held|
+ * (NULL: no longer readable). The bytes they share. */
+static uint64_t meet(struct mb__overlap *o, uint64_t offset, const uint8_t *data, size_t len, uint64_t at,
+                     const uint8_t *held, uint64_t n)
+{
+    uint64_t from = max64(offset, at), to = min64(offset + len, at + n);
+    if (from >= to)
+        return 0;
+    o->old = true;
+    if (held != NULL && memcmp(data + (from - offset), held + (from - at), to - from) != 0)
+        o->conflict = true;
+    return to - from;
+}
+
+struct mb__overlap mb__stream_compare(const struct mb_flow *flow, int side, int64_t offset, const uint8_t *data,
+                                      size_t len)
+{
+    struct mb__overlap o = {0};
+    if (offset < 0) { /* before the stream: a repeated SYN's byte, or older than the pick-up */
+        uint64_t before = min64((uint64_t)-offset, len);
+        o.old = before > 0;
+        data += before;
+        len -= before;
+        offset = 0;
+    }
+    uint64_t at = (uint64_t)offset, next = flow->end[side].next, met = 0;
+    const struct half *h = half_of(flow, side);
+    uint64_t kept = h == NULL ? 0 : h->kept;
+    met += meet(&o, at, data, len, 0, NULL, next - kept);
+    if (kept > 0)
+        met += meet(&o, at, data, len, next - kept, h->history, kept);
+    for (const struct piece *p = h == NULL ? NULL : h->first; p != NULL && p->offset < at + len; p = p->next)
+        met += meet(&o, at, data, len, p->offset, bytes_of(p), p->len);
+    o.new = met < len;
+    return o;
+}
+
+bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view)
+{
+    struct half *h = half_of(flow, side);
+    if (h == NULL || h->first == NULL || h->first->offset != flow->end[side].next)
+        return false;
+    h->taken = h->first;
+    unlink_after(h, NULL, h->taken);
+    *view = (struct mb_view){bytes_of(h->taken), h->taken->len};
+    return true;
+}
+
+void mb__stream_taken(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+{
+    struct half *h = half_of(flow, side);
+    piece_free(c, h, h->taken);
+    h->taken = NULL;
+}
+
+/* ---- delivery and history ------------------------------------------------- */
+
+static void history_free(const struct mb__stream_config *c, struct half *h)
+{
+    mb__memory_free(c->memory, h->history, h->room);
+    h->history = NULL;
+    h->kept = h->room = 0;
+}
+
+/* Room for |more| bytes behind what is kept; older bytes than the monitors
+ * asked for make way. False: no memory, and no history any more. */
+static bool history_room(const struct mb__stream_config *c, struct half *h, size_t more)
+{
+    if (h->kept + more <= h->room)
+        return true;
+    size_t keep = min64(h->kept, c->history);
+    if (keep < h->kept)
+        memmove(h->history, h->history + h->kept - keep, keep);
+    h->kept = keep;
+    if (keep + more <= h->room)
+        return true;
+    size_t room = 2 * (size_t)c->history + more;
+    uint8_t *grown = mb__memory_alloc(c->memory, room);
+    if (grown == NULL) {
+        history_free(c, h);
+        return false;
+    }
+    if (keep > 0)
+        memcpy(grown, h->history, keep);
+    mb__memory_free(c->memory, h->history, h->room);
+    h->history = grown;
+    h->room = room;
+    return true;
+}
+
+struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view)
+{
+    flow->end[side].next += view.len;
+    if (c->history == 0 || view.data == NULL)
+        return view;
+    struct half *h = half_make(c, flow, side);
+    if (h == NULL || !history_room(c, h, view.len))
+        return view;
+    memcpy(h->history + h->kept, view.data, view.len);
+    view.data = h->history + h->kept;
+    h->kept += view.len;
+    return view;
+}
+
+void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len)
+{
+    struct half *h = half_of(flow, side);
+    if (h != NULL)
+        history_free(c, h);
+    flow->end[side].next += len;
+}
+
+void mb__stream_clear(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+{
+    struct half *h = half_of(flow, side);
+    if (h == NULL)
+        return;
+    while (h->first != NULL) {
+        struct piece *p = h->first;
+        unlink_after(h, NULL, p);
+        piece_free(c, h, p);
+    }
+    history_free(c, h);
+}
+
+void mb__streams_free(const struct mb__stream_config *c, struct mb_flow *flow)
+{
+    mb__stream_clear(c, flow, MB_CLIENT);
+    mb__stream_clear(c, flow, MB_SERVER);
+    mb__memory_free(c->memory, flow->streams, sizeof(struct streams));
+    flow->streams = NULL;
+}
+
+/* ---- what apps may ask ---------------------------------------------------- */
+
+const uint8_t *mb_stream_view(const struct mb_flow *flow, int side, uint64_t from, size_t *len)
+{
+    const struct half *h = half_of(flow, side);
+    uint64_t next = flow->end[side].next;
+    *len = 0;
+    if (h == NULL || from > next || next - from > h->kept)
+        return NULL;
+    *len = next - from;
+    return h->history + h->kept - *len;
+}
+
+size_t mb_stream_peek(const struct mb_flow *flow, int side, uint64_t offset, uint8_t *buf, size_t len)
+{
+    const struct half *h = half_of(flow, side);
+    size_t copied = 0, readable;
+    const uint8_t *kept = mb_stream_view(flow, side, offset, &readable);
+    if (kept != NULL && readable > 0) {
+        copied = min64(readable, len);
+        memcpy(buf, kept, copied);
+    }
+    for (const struct piece *p = h == NULL ? NULL : h->first; p != NULL && copied < len; p = p->next) {
+        uint64_t at = offset + copied;
+        if (p->offset > at || bytes_of(p) == NULL)
+            break;
+        if (end_of(p) <= at)
+            continue;
+        size_t n = min64(end_of(p) - at, len - copied);
+        memcpy(buf + copied, bytes_of(p) + (at - p->offset), n);
+        copied += n;
+    }
+    return copied;
+}
+
+size_t mb_stream_fragments(const struct mb_flow *flow, int side, struct mb_fragment *list, size_t max)
+{
+    const struct half *h = half_of(flow, side);
+    size_t n = 0;
+    for (const struct piece *p = h == NULL ? NULL : h->first; p != NULL; p = p->next) {
+        bool touches = n > 0 && n <= max && list[n - 1].offset + list[n - 1].len == p->offset;
+        if (touches)
+            list[n - 1].len += p->len;
+        else if (n++ < max)
+            list[n - 1] = (struct mb_fragment){p->offset, p->len};
+    }
+    return n;
+}
+
+int mb_stream_info(const struct mb_flow *flow, int side, struct mb_buffer_info *info)
+{
+    if (side != MB_CLIENT && side != MB_SERVER)
+        return MB_EINVAL;
+    const struct half *h = half_of(flow, side);
+    *info = (struct mb_buffer_info){.next = flow->end[side].next, .highest = flow->end[side].next};
+    if (h == NULL)
+        return 0;
+    info->history = h->kept;
+    info->pending = h->pending;
+    info->memory = h->room;
+    for (const struct piece *p = h->first; p != NULL; p = p->next)
+        info->memory += sizeof *p + p->room;
+    if (h->last != NULL)
+        info->highest = end_of(h->last);
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stream -- the bytes one endpoint sent, in order
+ *
+ *        history kept        next                 pending, out of order
+ *   [=====================]   |      [off,len]---->[off,len]---->[off,len]
+ *    delivered, peekable      v
+ *   -------------------------------------------------------------> offset
+ *
+ * What arrives in order is shown as it lies in the packet and never copied,
+ * unless a monitor wants history. Only what came before its turn is copied,
+ * each segment into a piece of its own, taken from the engine's account and
+ * given back when delivered. A flow without either has no buffers at all:
+ * flow->streams is NULL.
+ *
+ * Invariants: pending pieces are sorted, do not overlap, and all begin after
+ * |next|; their bytes never exceed the limit of a side. Delivered bytes never
+ * change, whatever the overlap policy.
+ */
+#ifndef MB_FLOW_STREAM_H
+#define MB_FLOW_STREAM_H
+
+#include "base/memory.h"
+#include "mosbox.h"
+
+/* What all streams of an engine share. */
+struct mb__stream_config {
+    struct mb__memory *memory; /* account that buffers are taken from */
+    uint64_t max_bytes;        /* pending bytes of a side */
+    uint32_t history;          /* delivered bytes kept of a side */
+    uint8_t overlap;           /* enum mb_overlap */
+    bool ranges_only;          /* nobody reads bytes: remember only where they were */
+};
+
+/* How a segment meets the bytes that came before it. */
+struct mb__overlap {
+    bool old;      /* some of its bytes were here before */
+    bool new;      /* some were not */
+    bool conflict; /* an old byte that is still readable differs */
+};
+
+/* Compares |len| bytes at |offset| with what |side| sent before. */
+struct mb__overlap mb__stream_compare(const struct mb_flow *flow, int side, int64_t offset, const uint8_t *data,
+                                      size_t len);
+/* Keeps a segment that lies (partly) after |next| until its turn. 0, or
+ * MB_ELIMIT if there is no room, when nothing of it may have been kept. */
+int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset,
+                   const uint8_t *data, size_t len);
+/* Whether a segment can be shown in place: it begins at |next| and nothing
+ * pending overlaps it. */
+bool mb__stream_fits(const struct mb_flow *flow, int side, uint64_t offset, size_t len);
+/* Takes the first pending piece out if its turn has come: a view valid until
+ * mb__stream_taken(), data NULL if only its range was remembered. False: none. */
+bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view);
+/* Gives the piece that mb__stream_take() took back. */
+void mb__stream_taken(const struct mb__stream_config *c, struct mb_flow *flow, int side);
+/* Offset of the first pending piece, UINT64_MAX if there is none. */
+uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side);
+/* Pending bytes. */
+uint64_t mb__stream_pending(const struct mb_flow *flow, int side);
+/* |view| was delivered: adds it to the history and moves |next| on. The bytes
+ * as they are now in the history, or |view| itself where none is kept. */
+struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);
+/* |len| bytes are given up: |next| moves on, the history before is let go. */
+void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
+/* Gives the buffers of one side back. */
+void mb__stream_clear(const struct mb__stream_config *c, struct mb_flow *flow, int side);
+/* Gives all buffers of the flow back. */
+void mb__streams_free(const struct mb__stream_config *c, struct mb_flow *flow);
+
+#endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* table -- linear hashing over a pool of flows, age lists and idle times */
+#define _GNU_SOURCE
+#include "flow/table.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define FIRST_ROUND 1024      /* buckets at the start */
+#define BUCKETS_PER_FLOW 2    /* a chain has half a flow on average */
+#define VICTIM_CANDIDATES 8   /* how many of the oldest answered flows are compared */
+
+_Static_assert(sizeof(struct mb__wheel_link) == 4 * sizeof(uint32_t), "the wheel's link takes four numbers");
+
+static struct mb_flow *at(const struct mb__flows *t, uint32_t n)
+{
+    return n == 0 ? NULL : mb__pool_at(&t->pool, n);
+}
+
+static uint32_t number(const struct mb__flows *t, const struct mb_flow *flow)
+{
+    return mb__pool_number(&t->pool, flow);
+}
+
+static uint32_t power_of_two_above(uint32_t n)
+{
+    uint32_t power = FIRST_ROUND;
+    while (power < n)
+        power *= 2;
+    return power;
+}
+
+int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t extra)
+{
+    memset(t, 0, sizeof *t);
+    int err = mb__pool_init(&t->pool, sizeof(struct mb_flow) + extra, config->max_flows);
+    if (err != 0)
+        return err;
+    size_t buckets = (size_t)power_of_two_above(config->max_flows) * BUCKETS_PER_FLOW;
+    t->heads_reserved = buckets * sizeof *t->heads;
+    void *heads = mmap(NULL, t->heads_reserved, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (heads == MAP_FAILED) {
+        mb__pool_fini(&t->pool);
+        return MB_ENOMEM;
+    }
+    t->heads = heads;
+    t->round = FIRST_ROUND;
+    t->key_vlan = config->key_vlan;
+    t->key_tunnel = config->key_tunnel;
+    t->timeout[MB__TIMER_TCP_SYN] = config->timeout_tcp_syn;
+    t->timeout[MB__TIMER_TCP] = config->timeout_tcp;
+    t->timeout[MB__TIMER_TCP_HALF] = config->timeout_tcp_half;
+    t->timeout[MB__TIMER_TCP_CLOSED] = config->timeout_tcp_closed;
+    t->timeout[MB__TIMER_TCP_RESET] = config->timeout_tcp_reset;
+    t->timeout[MB__TIMER_UDP] = config->timeout_udp;
+    t->timeout[MB__TIMER_ICMP] = config->timeout_icmp;
+    t->timeout[MB__TIMER_IP] = config->timeout_ip;
+    mb__wheel_init(&t->wheel, &t->pool, offsetof(struct mb_flow, link) + MB__LINK_WHEEL * sizeof(uint32_t));
+    return 0;
+}
+
+void mb__flows_fini(struct mb__flows *t)
+{
+    if (t->heads != NULL)
+        munmap(t->heads, t->heads_reserved);
+    mb__pool_fini(&t->pool);
+    memset(t, 0, sizeof *t);
+}
+
+/* ---- keys ---------------------------------------------------------------- */
+
+static bool same_end(const struct mb_endpoint *end, const struct mb_addr *addr, uint16_t port)
+{
+    uint64_t a[2], b[2];
+    memcpy(a, &end->addr, sizeof a);
+    memcpy(b, addr, sizeof b);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (uint64_t)(end->port ^ port)) == 0;
+}
+
+/* Who of |flow| sent |p|, or -1 if |p| is another flow's. */
+static int sender_of(const struct mb__flows *t, const struct mb_flow *flow, const struct mb_packet *p)
+{
+    if (flow->hash != p->hash || flow->ip_proto != p->ip_proto)
+        return -1;
+    if (t->key_vlan && flow->vlan != (p->vlans > 0 ? p->vlan[0] : 0))
+        return -1;
+    if (t->key_tunnel && flow->tunnel_id != p->tunnel_id)
+        return -1;
+    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
+    if (same_end(client, &p->src, p->sport) && same_end(server, &p->dst, p->dport))
+        return MB_CLIENT;
+    if (same_end(server, &p->src, p->sport) && same_end(client, &p->dst, p->dport))
+        return MB_SERVER;
+    return -1;
+}
+
+struct mb_flow *mb__flows_find(const struct mb__flows *t, const struct mb_packet *p, int *side)
+{
+    uint32_t n = t->heads[mb__flows_bucket(t, p->hash)];
+    while (n != 0) {
+        struct mb_flow *flow = mb__pool_at(&t->pool, n);
+        int sender = sender_of(t, flow, p);
+        if (sender >= 0) {
+            *side = sender;
+            return flow;
+        }
+        n = flow->link[MB__LINK_CHAIN];
+    }
+    return NULL;
+}
+
+/* ---- buckets ------------------------------------------------------------- */
+
+/* Moves the flows of bucket |split| that belong to its new twin there. */
+static void split_bucket(struct mb__flows *t)
+{
+    uint32_t *from = &t->heads[t->split];
+    uint32_t *to = &t->heads[t->split + t->round];
+    while (*from != 0) {
+        struct mb_flow *flow = mb__pool_at(&t->pool, *from);
+        uint32_t *next = &flow->link[MB__LINK_CHAIN];
+        if (flow->hash & t->round) {
+            *to = *from;
+            *from = *next;
+            *next = 0;
+            to = next;
+        } else {
+            from = next;
+        }
+    }
+    if (++t->split == t->round) {
+        t->round *= 2;
+        t->split = 0;
+    }
+}
+
+static void grow(struct mb__flows *t)
+{
+    size_t room = t->heads_reserved / sizeof *t->heads;
+    for (int i = 0; i < BUCKETS_PER_FLOW; i++) {
+        size_t buckets = (size_t)t->round + t->split;
+        if (buckets >= (size_t)t->pool.used * BUCKETS_PER_FLOW || buckets >= room)
+            return;
+        split_bucket(t);
+    }
+}
+
+static void chain(struct mb__flows *t, struct mb_flow *flow, uint32_t n)
+{
+    uint32_t *head = &t->heads[mb__flows_bucket(t, flow->hash)];
+    flow->link[MB__LINK_CHAIN] = *head;
+    *head = n;
+}
+
+static void unchain(struct mb__flows *t, struct mb_flow *flow, uint32_t n)
+{
+    uint32_t *from = &t->heads[mb__flows_bucket(t, flow->hash)];
+    while (*from != n)
+        from = &at(t, *from)->link[MB__LINK_CHAIN];
+    *from = flow->link[MB__LINK_CHAIN];
+}
+
+/* ---- age lists ----------------------------------------------------------- */
+
+static struct mb__flow_list *list_of(struct mb__flows *t, const struct mb_flow *flow)
+{
+    return flow->flags & MB_FLOW_ANSWERED ? &t->answered : &t->unanswered;
+}
+
+static void list_append(struct mb__flows *t, struct mb__flow_list *list, struct mb_flow *flow, uint32_t n)
+{
+    flow->link[MB__LINK_OLDER] = list->newest;
+    flow->link[MB__LINK_NEWER] = 0;
+    if (list->newest != 0)
+        at(t, list->newest)->link[MB__LINK_NEWER] = n;
+    else
+        list->oldest = n;
+    list->newest = n;
+}
+
+static void list_remove(struct mb__flows *t, struct mb__flow_list *list, struct mb_flow *flow)
+{
+    uint32_t older = flow->link[MB__LINK_OLDER], newer = flow->link[MB__LINK_NEWER];
+    if (older != 0)
+        at(t, older)->link[MB__LINK_NEWER] = newer;
+    else
+        list->oldest = newer;
+    if (newer != 0)
+        at(t, newer)->link[MB__LINK_OLDER] = older;
+    else
+        list->newest = older;
+}
+
+void mb__flows_answered(struct mb__flows *t, struct mb_flow *flow)
+{
+    if (flow->flags & MB_FLOW_ANSWERED)
+        return;
+    list_remove(t, &t->unanswered, flow);
+    flow->flags |= MB_FLOW_ANSWERED;
+    list_append(t, &t->answered, flow, number(t, flow));
+}
+
+/* The idlest of the oldest few; those that it is compared with go to the young
+ * end, so that each call looks at others: an approximation of least recently
+ * used that costs nothing until the table is full. */
+static struct mb_flow *idlest_answered(struct mb__flows *t)
+{
+    struct mb_flow *idlest = at(t, t->answered.oldest);
+    for (int i = 0; i < VICTIM_CANDIDATES && idlest != NULL; i++) {
+        struct mb_flow *flow = at(t, t->answered.oldest);
+        if (flow->last_ts < idlest->last_ts)
+            idlest = flow;
+        list_remove(t, &t->answered, flow);
+        list_append(t, &t->answered, flow, number(t, flow));
+    }
+    return idlest;
+}
+
+struct mb_flow *mb__flows_victim(struct mb__flows *t)
+{
+    struct mb_flow *flow = at(t, t->unanswered.oldest);
+    return flow != NULL ? flow : idlest_answered(t);
+}
+
+/* ---- life and death ------------------------------------------------------- */
+
+static void fill_key(struct mb_flow *flow, const struct mb_packet *p, int side)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    from->addr = p->src;
+    from->port = p->sport;
+    to->addr = p->dst;
+    to->port = p->dport;
+    flow->hash = p->hash;
+    flow->tunnel_id = p->tunnel_id;
+    flow->vlan = p->vlans > 0 ? p->vlan[0] : 0;
+    flow->ip_proto = p->ip_proto;
+    flow->ip_version = p->flags & MB_PKT_IPV6 ? 6 : 4;
+}
+
+struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, int side)
+{
+    uint32_t n = mb__pool_take(&t->pool);
+    if (n == 0)
+        return NULL;
+    struct mb_flow *flow = mb__pool_at(&t->pool, n);
+    fill_key(flow, p, side);
+    flow->id = ++t->made;
+    flow->first_ts = flow->last_ts = p->ts;
+    if (side == MB_SERVER)
+        flow->flags |= MB_FLOW_SWAPPED;
+    grow(t);
+    chain(t, flow, n);
+    list_append(t, &t->unanswered, flow, n);
+    return flow;
+}
+
+void mb__flows_del(struct mb__flows *t, struct mb_flow *flow)
+{
+    uint32_t n = number(t, flow);
+    unchain(t, flow, n);
+    list_remove(t, list_of(t, flow), flow);
+    mb__wheel_del(&t->wheel, n);
+    flow->ip_version = 0; /* tells mb__flows_each() that the slot is empty */
+    mb__pool_give(&t->pool, n);
+}
+
+void mb__flows_set_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now)
+{
+    uint32_t n = number(t, flow);
+    bool in_wheel = flow->link[MB__LINK_WHEEL + 3] != 0;
+    bool later = in_wheel && t->timeout[kind] >= t->timeout[flow->timer_kind];
+    flow->timer_kind = (uint8_t)kind;
+    if (later)
+        return; /* fires too soon and is put in again then */
+    mb__wheel_del(&t->wheel, n);
+    mb__wheel_add(&t->wheel, n, now + t->timeout[kind], now);
+}
+
+struct mb_flow *mb__flows_expired(struct mb__flows *t, int64_t now)
+{
+    uint32_t n;
+    while ((n = mb__wheel_next(&t->wheel, now)) != 0) {
+        struct mb_flow *flow = mb__pool_at(&t->pool, n);
+        int64_t deadline = flow->last_ts + t->timeout[flow->timer_kind];
+        if (deadline <= now)
+            return flow;
+        mb__wheel_add(&t->wheel, n, deadline, now);
+    }
+    return NULL;
+}
+
+struct mb_flow *mb__flows_each(const struct mb__flows *t, const struct mb_flow *after)
+{
+    uint32_t n = after == NULL ? 0 : number(t, after);
+    while (++n <= t->pool.touched) {
+        struct mb_flow *flow = mb__pool_at(&t->pool, n);
+        if (flow->ip_version != 0)
+            return flow;
+    }
+    return NULL;
+}
+
+uint64_t mb__flows_memory(const struct mb__flows *t)
+{
+    uint64_t buckets = (uint64_t)t->round + t->split;
+    return (uint64_t)t->pool.used * t->pool.stride + buckets * sizeof *t->heads;
+}

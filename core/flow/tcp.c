@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp -- transitions of the two endpoints, and the checks before them */
+#include "flow/tcp.h"
+
+#include "packet/packet.h"
+
+/* How far from the expected number a segment may be when no window is known:
+ * the largest window that scaling allows (RFC 7323 2.3). */
+#define LARGEST_WINDOW (1 << 30)
+/* A timestamp older than this is not compared (RFC 7323 5.5). */
+#define PAWS_IDLE_NS (24LL * 24 * 3600 * 1000000000)
+
+enum { SYNCHRONISED_FROM = MB_TCP_ESTABLISHED };
+
+static bool has(const struct mb_endpoint *end, unsigned flags)
+{
+    return (end->flags & flags) == flags;
+}
+
+static bool is_closed(const struct mb_endpoint *end)
+{
+    return end->state == MB_TCP_CLOSED || end->state == MB_TCP_TIME_WAIT;
+}
+
+/* Sequence space a segment takes. */
+static uint32_t segment_len(const struct mb_packet *p)
+{
+    return p->payload_len + !!(p->tcp_flags & MB_TCP_SYN) + !!(p->tcp_flags & MB_TCP_FIN);
+}
+
+/* Microseconds from |from| to |to|, at least 1 so that 0 can mean unknown. */
+static uint32_t microseconds(int64_t from, int64_t to)
+{
+    int64_t us = (to - from) / 1000;
+    return us < 1 ? 1 : us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+}
+
+/* ---- which connection ---------------------------------------------------- */
+
+bool mb__tcp_flags_sane(uint8_t f)
+{
+    if ((f & MB_TCP_SYN) && (f & (MB_TCP_FIN | MB_TCP_RST)))
+        return false;
+    if ((f & (MB_TCP_FIN | MB_TCP_PSH | MB_TCP_URG)) && !(f & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)))
+        return (f & (MB_TCP_PSH | MB_TCP_URG | MB_TCP_FIN)) == MB_TCP_PSH;
+    return (f & (MB_TCP_SYN | MB_TCP_ACK | MB_TCP_RST | MB_TCP_PSH)) != 0;
+}
+
+int mb__tcp_first_sender(const struct mb_packet *p)
+{
+    return (p->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK)) == (MB_TCP_SYN | MB_TCP_ACK) ? MB_SERVER : MB_CLIENT;
+}
+
+bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    if (!(p->tcp_flags & MB_TCP_SYN) || (p->tcp_flags & (MB_TCP_RST | MB_TCP_FIN)))
+        return false;
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (p->tcp_flags & MB_TCP_ACK) /* answers a SYN that is not this connection's */
+        return has(from, MB_SIDE_ISN) && has(to, MB_SIDE_ISN) && from->state >= SYNCHRONISED_FROM &&
+               p->seq != from->isn && p->ack != to->isn + 1;
+    if (flow->flags & MB_FLOW_CLOSED)
+        return !has(from, MB_SIDE_ISN) || p->seq != from->isn;
+    if (has(from, MB_SIDE_FIN) && has(to, MB_SIDE_FIN))
+        return p->seq != from->isn;
+    return flow->flags & MB_FLOW_MIDSTREAM && !has(from, MB_SIDE_ISN) && from->state >= SYNCHRONISED_FROM;
+}
+
+/* ---- would the receiver take it ------------------------------------------ */
+
+/* RFC 5961 3.2: exactly the next expected number closes; the acknowledged
+ * edge, the stream's in-order edge, or one past a FIN that was taken. */
+static bool reset_is_exact(const struct mb_endpoint *from, uint32_t seq)
+{
+    uint32_t expected = from->stream_seq + (uint32_t)from->next;
+    return seq == expected || seq == from->snd_una || (has(from, MB_SIDE_FIN) && seq == expected + 1);
+}
+
+static uint8_t judge_reset(const struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (to->state == MB_TCP_SYN_SENT && !has(from, MB_SIDE_SYNC)) /* refusal: must acknowledge the SYN */
+        return p->tcp_flags & MB_TCP_ACK && p->ack == to->snd_nxt ? 0 : MB_ANOMALY_TCP_ACK;
+    if (!has(from, MB_SIDE_SYNC) || reset_is_exact(from, p->seq))
+        return 0;
+    int32_t ahead = mb__seq_diff(p->seq, from->snd_una);
+    int32_t window = from->snd_wnd > 0 ? (int32_t)from->snd_wnd : 65535;
+    return ahead >= 0 && ahead <= window ? MB_ANOMALY_TCP_RST_CHALLENGE : MB_ANOMALY_TCP_WINDOW;
+}
+
+/* Outside the widest window the receiver ever opened, plus its present one
+ * as slack: an ACK that opened it further may have passed another way. */
+static bool outside_window(const struct mb_flow *flow, const struct mb_endpoint *from, const struct mb_packet *p)
+{
+    uint32_t end = p->seq + segment_len(p);
+    int32_t ahead = mb__seq_diff(end, from->snd_nxt);
+    if (ahead <= 0)
+        return ahead < -LARGEST_WINDOW;
+    bool windows_known = from->snd_max != 0 && !(flow->flags & MB_FLOW_MIDSTREAM);
+    if (!windows_known)
+        return ahead > LARGEST_WINDOW;
+    uint32_t slack = from->snd_wnd > 65535 ? from->snd_wnd : 65535;
+    return mb__seq_diff(end, from->snd_max + slack) > 0;
+}
+
+/* An ACK of what was not sent is thrown away (RFC 5961 5.2) - unless it lies
+ * inside the window, when we take it that the tap missed the data. */
+static bool acks_the_unsent(const struct mb_endpoint *to, const struct mb_packet *p)
+{
+    if (!has(to, MB_SIDE_SYNC))
+        return false;
+    int32_t beyond = mb__seq_diff(p->ack, to->snd_nxt);
+    if (beyond <= 0)
+        return false;
+    if (has(to, MB_SIDE_FIN))
+        return true;
+    return to->snd_max != 0 ? mb__seq_diff(p->ack, to->snd_max) > 0 : beyond > LARGEST_WINDOW;
+}
+
+static bool timestamp_too_old(const struct mb_flow *flow, int side, const struct mb_packet *p, uint32_t tsval)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    return mb__seq_diff(tsval, from->ts_recent) < 0 && p->ts - flow->last_ts < PAWS_IDLE_NS;
+}
+
+/* The reason to throw a segment of a synchronised connection away, or 0. */
+static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (!(p->tcp_flags & MB_TCP_ACK))
+        return p->payload_len > 0 || p->tcp_flags & MB_TCP_FIN ? MB_ANOMALY_TCP_NO_ACK : 0;
+    if (has(from, MB_SIDE_SYNC) && outside_window(flow, from, p))
+        return MB_ANOMALY_TCP_WINDOW;
+    if (acks_the_unsent(to, p))
+        return MB_ANOMALY_TCP_ACK;
+    uint32_t tsval, tsecr;
+    if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr)) {
+        if (timestamp_too_old(flow, side, p, tsval))
+            return MB_ANOMALY_TCP_PAWS;
+        /* RFC 7323 4.3: only a segment that covers the last ACK moves it on. */
+        if (mb__seq_diff(p->seq, from->snd_una) <= 0)
+            from->ts_recent = tsval;
+    }
+    return 0;
+}
+
+/* ---- the sender ----------------------------------------------------------- */
+
+static void read_syn_options(struct mb_endpoint *from, const struct mb_packet *p)
+{
+    struct mb__tcp_options o;
+    mb__tcp_options_read(p, &o);
+    from->flags &= (uint16_t)~(MB_SIDE_TIMESTAMPS | MB_SIDE_SACK | MB_SIDE_WSCALE);
+    from->mss = o.mss;
+    from->wscale = o.has_wscale ? o.wscale : 0;
+    if (o.has_wscale)
+        from->flags |= MB_SIDE_WSCALE;
+    if (o.sack_permitted)
+        from->flags |= MB_SIDE_SACK;
+    if (o.has_ts) {
+        from->flags |= MB_SIDE_TIMESTAMPS;
+        from->ts_recent = o.tsval;
+    }
+}
+
+/* The sender's sequence space begins at |isn|. */
+static void take_isn(struct mb_endpoint *end, uint32_t isn)
+{
+    end->isn = isn;
+    end->stream_seq = isn + 1;
+    end->next = 0;
+    end->snd_una = isn;
+    end->snd_nxt = isn + 1;
+    end->flags |= MB_SIDE_ISN | MB_SIDE_SYNC;
+}
+
+/* The sender's sequence space as far as a packet in mid-stream tells. */
+static void take_midstream(struct mb_endpoint *end, uint32_t seq)
+{
+    end->stream_seq = seq;
+    end->next = 0;
+    end->snd_una = seq;
+    end->snd_nxt = seq;
+    end->flags |= MB_SIDE_SYNC;
+}
+
+static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool ack = p->tcp_flags & MB_TCP_ACK;
+    if (from->state >= SYNCHRONISED_FROM && !(has(from, MB_SIDE_ISN) && p->seq == from->isn)) {
+        step->rejected = true;
+        step->anomaly = MB_ANOMALY_TCP_SYN_CHALLENGE;
+        return;
+    }
+    if (ack && has(to, MB_SIDE_ISN) && mb__seq_diff(p->ack, to->isn + 1) < 0) {
+        step->rejected = true;
+        step->anomaly = MB_ANOMALY_TCP_ACK;
+        return;
+    }
+    if (from->state >= SYNCHRONISED_FROM)
+        return; /* the same SYN once more */
+    if (!has(from, MB_SIDE_ISN) || p->seq != from->isn) {
+        take_isn(from, p->seq);
+        read_syn_options(from, p);
+    }
+    if (ack && !has(to, MB_SIDE_SYNC)) { /* the SYN it answers was not seen */
+        take_isn(to, p->ack - 1);
+        to->state = MB_TCP_SYN_SENT;
+    }
+    from->snd_nxt = p->seq + 1 + p->payload_len;
+    bool answers = ack || side == MB_SERVER;
+    from->state = answers ? MB_TCP_SYN_RCVD : MB_TCP_SYN_SENT;
+}
+
+/* A connection of which less was seen than its packets imply is taken as
+ * established from here on. */
+static void infer_established(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (!has(from, MB_SIDE_SYNC)) {
+        /* With its SYN unseen but this connection's begin known, the first
+         * number is the first byte only if nothing was lost; take it so. */
+        take_midstream(from, p->seq);
+        flow->flags |= MB_FLOW_MIDSTREAM;
+        if (from->state < SYNCHRONISED_FROM && (to->state == MB_TCP_CLOSED || p->tcp_flags & MB_TCP_ACK))
+            from->state = MB_TCP_ESTABLISHED;
+    }
+    if (!has(to, MB_SIDE_SYNC) && p->tcp_flags & MB_TCP_ACK && !(to->flags & MB_SIDE_SEEN) &&
+        flow->flags & MB_FLOW_MIDSTREAM) {
+        take_midstream(to, p->ack);
+        to->state = MB_TCP_ESTABLISHED;
+    }
+}
+
+static void send_fin(struct mb_endpoint *from)
+{
+    if (has(from, MB_SIDE_FIN))
+        return;
+    from->flags |= MB_SIDE_FIN;
+    if (from->state == MB_TCP_ESTABLISHED || from->state == MB_TCP_SYN_RCVD || from->state == MB_TCP_SYN_SENT)
+        from->state = MB_TCP_FIN_WAIT_1;
+    else if (from->state == MB_TCP_CLOSE_WAIT)
+        from->state = MB_TCP_LAST_ACK;
+}
+
+/* Where a segment lies in sequence space, and what that moves. */
+static void send_segment(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    infer_established(flow, side, p);
+    step->anomaly = judge_segment(flow, side, p);
+    if (step->anomaly != 0) {
+        step->rejected = true;
+        return;
+    }
+    uint32_t end = p->seq + segment_len(p);
+    step->offset = mb__tcp_offset(from, p->seq);
+    /* RFC 9293 3.8.4: one number below what is expected, with at most a byte. */
+    step->keep_alive = p->payload_len <= 1 && p->seq + 1 == from->snd_nxt && from->snd_una == from->snd_nxt &&
+                       !(p->tcp_flags & MB_TCP_FIN) && from->next > 0;
+    if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
+        if (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED)) {
+            from->snd_nxt = end;
+            send_fin(from);
+        }
+    } else if (mb__seq_diff(end, from->snd_nxt) > 0 && !has(from, MB_SIDE_FIN)) {
+        from->snd_nxt = end;
+    }
+}
+
+void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    *step = (struct mb__tcp_step){.old_state = from->state};
+    if (p->tcp_flags & MB_TCP_RST) {
+        step->anomaly = judge_reset(flow, side, p);
+        step->rejected = step->anomaly != 0;
+        if (!step->rejected) {
+            from->flags |= MB_SIDE_RST;
+            from->state = MB_TCP_CLOSED;
+        }
+    } else if (p->tcp_flags & MB_TCP_SYN) {
+        send_syn(flow, side, p, step);
+    } else {
+        send_segment(flow, side, p, step);
+    }
+    step->new_state = from->state;
+}
+
+/* ---- the receiver --------------------------------------------------------- */
+
+static void receive_reset(struct mb_flow *flow, int side, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *to = &flow->end[!side];
+    bool refused = to->state == MB_TCP_SYN_SENT && side == MB_SERVER;
+    to->state = MB_TCP_CLOSED;
+    step->closed = !(flow->flags & MB_FLOW_CLOSED);
+    step->reason = refused ? MB_END_REFUSED : MB_END_RST;
+}
+
+/* The window that |to| may send into, as |p| from the other side says. */
+static void receive_window(struct mb_endpoint *from, struct mb_endpoint *to, const struct mb_packet *p)
+{
+    bool scaled = !(p->tcp_flags & MB_TCP_SYN) && has(from, MB_SIDE_WSCALE) && has(to, MB_SIDE_WSCALE);
+    to->snd_wnd = scaled ? (uint32_t)p->window << from->wscale : p->window;
+    uint32_t edge = p->ack + to->snd_wnd;
+    if (to->snd_max == 0 || mb__seq_diff(edge, to->snd_max) > 0)
+        to->snd_max = edge;
+}
+
+/* |to|'s FIN was acknowledged. */
+static void fin_acknowledged(struct mb_endpoint *to)
+{
+    to->flags |= MB_SIDE_FIN_ACKED;
+    if (to->state == MB_TCP_FIN_WAIT_1)
+        to->state = MB_TCP_FIN_WAIT_2;
+    else if (to->state == MB_TCP_CLOSING)
+        to->state = MB_TCP_TIME_WAIT;
+    else if (to->state == MB_TCP_LAST_ACK)
+        to->state = MB_TCP_CLOSED;
+}
+
+static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (!has(to, MB_SIDE_SYNC))
+        return;
+    receive_window(from, to, p);
+    if (mb__seq_diff(p->ack, to->snd_nxt) > 0)
+        to->snd_nxt = p->ack; /* lost at the tap */
+    if (mb__seq_diff(p->ack, to->snd_una) > 0)
+        to->snd_una = p->ack;
+    bool syn_acknowledged = has(to, MB_SIDE_ISN) && mb__seq_diff(p->ack, to->isn) > 0;
+    if (to->state == MB_TCP_SYN_SENT && syn_acknowledged && p->tcp_flags & MB_TCP_SYN)
+        to->state = MB_TCP_ESTABLISHED;
+    else if (to->state == MB_TCP_SYN_RCVD && syn_acknowledged)
+        to->state = MB_TCP_ESTABLISHED;
+    else if (has(to, MB_SIDE_FIN) && !has(to, MB_SIDE_FIN_ACKED) && p->ack == to->snd_nxt)
+        fin_acknowledged(to);
+}
+
+/* Round-trip times of the handshake, when neither SYN had to be repeated. */
+static void measure_handshake(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    if (flow->flags & MB_FLOW_MIDSTREAM || flow->rtt_client != 0)
+        return;
+    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
+    if (side == MB_SERVER && p->tcp_flags & MB_TCP_SYN && client->packets == 1 && server->packets == 1)
+        flow->rtt_server = microseconds(flow->first_ts, p->ts);
+    else if (side == MB_CLIENT && flow->rtt_server != 0 && client->packets == 2 && server->packets == 1)
+        flow->rtt_client = microseconds(flow->first_ts + flow->rtt_server * 1000LL, p->ts);
+}
+
+void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *to = &flow->end[!side];
+    step->old_state = to->state;
+    if (p->tcp_flags & MB_TCP_RST) {
+        receive_reset(flow, side, step);
+    } else {
+        if (p->tcp_flags & MB_TCP_SYN && !(p->tcp_flags & MB_TCP_ACK)) {
+            if (to->state == MB_TCP_CLOSED && !has(to, MB_SIDE_SYNC))
+                to->state = MB_TCP_SYN_RCVD;
+            else if (to->state == MB_TCP_SYN_SENT)
+                to->state = MB_TCP_SYN_RCVD; /* simultaneous open */
+        }
+        if (p->tcp_flags & MB_TCP_ACK)
+            receive_ack(flow, side, p);
+        if (flow->rtt_client == 0)
+            measure_handshake(flow, side, p);
+        if (!(flow->flags & MB_FLOW_CLOSED) && is_closed(to) && is_closed(&flow->end[side]) &&
+            has(to, MB_SIDE_FIN)) {
+            step->closed = true;
+            step->reason = MB_END_FIN;
+        }
+    }
+    step->new_state = to->state;
+}
+
+bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    step->old_state = step->new_state = to->state;
+    if (!has(from, MB_SIDE_FIN) || mb__tcp_offset(from, from->snd_nxt) - 1 != (int64_t)from->next)
+        return false;
+    switch (to->state) {
+    case MB_TCP_SYN_RCVD:
+    case MB_TCP_SYN_SENT:
+    case MB_TCP_ESTABLISHED: to->state = MB_TCP_CLOSE_WAIT; break;
+    case MB_TCP_FIN_WAIT_1: to->state = MB_TCP_CLOSING; break;
+    case MB_TCP_FIN_WAIT_2: to->state = MB_TCP_TIME_WAIT; break;
+    default: return false;
+    }
+    step->new_state = to->state;
+    if (is_closed(to) && is_closed(from)) {
+        step->closed = true;
+        step->reason = MB_END_FIN;
+    }
+    return true;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp -- the state machines of both end hosts, emulated from what passes by
+ *
+ *   packet --> mb__tcp_send():    would the receiver take it? the sender moves
+ *          --> (SND events)
+ *          --> mb__tcp_receive(): the receiver takes the ACK, or the reset
+ *          --> (its data goes into the stream)
+ *          --> mb__tcp_fin():     the receiver takes the FIN once all before it came
+ *
+ * The yardstick is what the two end hosts accept (RFC 9293, 7323, 5961). A
+ * segment that the receiver would throw away moves neither side; it is
+ * reported with a reason. Two allowances are made for a tap that sees less
+ * than the hosts: an ACK of data that was not seen counts if it lies inside the
+ * window (the data was lost at the tap), and where a SYN was missed windows
+ * are not enforced, since their scale is not known.
+ *
+ * Sequence numbers are compared modulo 2^32 through signed differences.
+ */
+#ifndef MB_FLOW_TCP_H
+#define MB_FLOW_TCP_H
+
+#include "mosbox.h"
+
+/* What one segment did. */
+struct mb__tcp_step {
+    uint8_t anomaly;    /* enum mb_anomaly; 0: none */
+    bool rejected;      /* the receiver would throw it away: nothing moved */
+    bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
+    bool closed;        /* both ends are done now */
+    uint8_t reason;     /* why: enum mb_end_reason */
+    uint8_t old_state;  /* of the side the last call updated */
+    uint8_t new_state;
+    int64_t offset;     /* stream offset of the first payload byte; negative: before the stream */
+};
+
+/* Whether |p|, which has the addresses and ports of |flow| and was sent by
+ * |side|, begins another connection (RFC 9293 3.10.7.4, TIME-WAIT; RFC 6191). */
+bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet *p);
+/* Who is the client, judged by the first packet |p| of a flow: its sender
+ * (MB_CLIENT), or its receiver if |p| is a SYN/ACK (MB_SERVER). */
+int mb__tcp_first_sender(const struct mb_packet *p);
+/* Whether flags like these begin, or can belong to, a connection at all. */
+bool mb__tcp_flags_sane(uint8_t tcp_flags);
+
+/* |side| sent |p|: judges it and updates the sender. The flow's counters have
+ * not been touched yet for |p|. */
+void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);
+/* The other side got it: takes acknowledgement, window and reset. */
+void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);
+/* If all that |side| sent before its FIN has arrived, the other side takes the
+ * FIN. Whether it did so just now. */
+bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step);
+
+/* a - b in sequence space. */
+static inline int32_t mb__seq_diff(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
+
+/* Stream offset, from the sender's first byte, of sequence number |seq|. */
+static inline int64_t mb__tcp_offset(const struct mb_endpoint *end, uint32_t seq)
+{
+    return (int64_t)end->next + mb__seq_diff(seq, end->stream_seq + (uint32_t)end->next);
+}
+
+/* Stream offset up to which the other side has acknowledged, FIN left out. */
+static inline int64_t mb__tcp_acked(const struct mb_endpoint *end)
+{
+    int64_t offset = mb__tcp_offset(end, end->snd_una);
+    return end->flags & MB_SIDE_FIN_ACKED ? offset - 1 : offset;
+}
+
+#endif

@@ -19,6 +19,9 @@ struct mb__source_ops {
     void (*progress)(const struct mb_source *s, uint64_t *done, uint64_t *total);
     /* Kernel counters of a live source; NULL for files. */
     void (*counters)(struct mb_source *s, uint64_t *received, uint64_t *dropped);
+    /* Filters with |text| at the origin (in the kernel). NULL: the frames are
+     * filtered after the burst. 0 or < 0 and a sentence in |err|. */
+    int (*filter)(struct mb_source *s, const char *text, char *err);
     void (*free)(struct mb_source *s);
 };
 
@@ -30,11 +33,15 @@ struct mb_source {
     int filter_link;
     int link;          /* LINKTYPE_ of the first interface */
     bool live;
-    char warning[MB_ERRBUF_SIZE];
+    char warning[MB_ERRBUF_SIZE]; /* why the last burst() failed or ended early */
 };
 
 /* A burst with the filter applied: as ops->burst(), never all filtered away
  * without an answer. */
 int mb__source_burst(struct mb_source *s, struct mb_frame *frames, int max, int *link);
+
+/* A source over the bytes of a capture file in memory, borrowed until it is
+ * freed. NULL and a sentence in |err|. */
+struct mb_source *mb__source_memory(const void *bytes, size_t len, char *err);
 
 #endif

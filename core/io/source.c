@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* source -- opens what a capture file turns out to be, and filters bursts */
+#include "io/source.h"
+
+#include <pcap/pcap.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/capture.h"
+#include "io/say.h"
+
+#define SNAPLEN 262144     /* what filters are compiled for */
+#define FILTER_ROUNDS 1024 /* bursts that may be filtered away before the caller has a turn */
+
+/* ---- opening ---- */
+
+/* The source that reads the format in |in|, which it owns from here. */
+static struct mb_source *open_format(struct mb__input *in, char *err)
+{
+    int rc = 1;
+    while (rc == 1 && mb__input_left(in) < 4)
+        rc = mb__input_more(in, err);
+    struct mb_source *s = NULL;
+    if (rc == MB__SOURCE_IDLE)
+        mb__say(MB_EIO, err, "%s: interrupted", in->name);
+    else if (rc >= 0 && mb__input_left(in) == 0)
+        mb__say(MB_EFORMAT, err, "%s is no capture file: it is empty", in->name);
+    else if (rc >= 0 && mb__pcap_is(in))
+        s = mb__pcap_open(in, err);
+    else if (rc >= 0 && mb__pcapng_is(in))
+        s = mb__pcapng_open(in, err);
+    else if (rc >= 0)
+        mb__say(MB_EFORMAT, err, "%s is no capture file: it begins like neither pcap nor pcapng", in->name);
+    if (s == NULL)
+        mb__input_close(in);
+    return s;
+}
+
+struct mb_source *mb_source_file(const char *path, char *err)
+{
+    struct mb__input in;
+    if (mb__input_open(&in, path, err) == 0)
+        return open_format(&in, err);
+    mb__input_close(&in);
+    return NULL;
+}
+
+struct mb_source *mb__source_memory(const void *bytes, size_t len, char *err)
+{
+    struct mb__input in;
+    if (mb__input_memory(&in, bytes, len, err) == 0)
+        return open_format(&in, err);
+    mb__input_close(&in);
+    return NULL;
+}
+
+/* ---- filters ---- */
+
+static void drop_program(struct mb_source *s)
+{
+    if (s->filter != NULL)
+        pcap_freecode(s->filter);
+    free(s->filter);
+    s->filter = NULL;
+}
+
+/* The DLT_ number libpcap compiles for. Both numberings agree but for raw IP. */
+static int dlt_of_link(int link)
+{
+    return link == 101 ? DLT_RAW : link;
+}
+
+/* Compiles |text| for |link| into the source. 0 or < 0 and a sentence. */
+static int compile(struct mb_source *s, const char *text, int link, char *err)
+{
+    drop_program(s);
+    pcap_t *dead = pcap_open_dead(dlt_of_link(link), SNAPLEN);
+    struct bpf_program *program = calloc(1, sizeof *program);
+    int rc = 0;
+    if (dead == NULL || program == NULL)
+        rc = mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
+    else if (pcap_compile(dead, program, text, 1, PCAP_NETMASK_UNKNOWN) != 0)
+        rc = mb__say(MB_ESYNTAX, err, "%s", pcap_geterr(dead));
+    if (dead != NULL)
+        pcap_close(dead);
+    if (rc != 0) {
+        free(program);
+        return rc;
+    }
+    s->filter = program;
+    s->filter_link = link;
+    return 0;
+}
+
+int mb_source_filter(struct mb_source *s, const char *bpf, char *err)
+{
+    if (s->ops->filter != NULL)
+        return s->ops->filter(s, bpf, err);
+    char *copy = strdup(bpf);
+    if (copy == NULL)
+        return mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
+    int rc = compile(s, bpf, s->link, err);
+    free(s->filter_text);
+    s->filter_text = copy;
+    return rc;
+}
+
+/* Keeps the frames that match, in order: how many. */
+static int keep_matching(const struct bpf_program *program, struct mb_frame *frames, int n)
+{
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        const struct mb_frame *f = &frames[i];
+        if (bpf_filter(program->bf_insns, f->data, f->wirelen, f->caplen) != 0)
+            frames[kept++] = *f;
+    }
+    return kept;
+}
+
+int mb__source_burst(struct mb_source *s, struct mb_frame *frames, int max, int *link)
+{
+    if (s->filter_text == NULL)
+        return s->ops->burst(s, frames, max, link);
+    for (int round = 0; round < FILTER_ROUNDS; round++) {
+        int n = s->ops->burst(s, frames, max, link);
+        if (n <= 0)
+            return n;
+        if (s->filter == NULL || *link != s->filter_link) {
+            int rc = compile(s, s->filter_text, *link, s->warning);
+            if (rc != 0)
+                return rc;
+        }
+        int kept = keep_matching(s->filter, frames, n);
+        if (kept > 0)
+            return kept;
+    }
+    return MB__SOURCE_IDLE;
+}
+
+/* ---- what every source answers ---- */
+
+void mb_source_free(struct mb_source *s)
+{
+    if (s == NULL)
+        return;
+    drop_program(s);
+    free(s->filter_text);
+    s->ops->free(s);
+}
+
+int mb_source_linktype(const struct mb_source *s)
+{
+    return s->link;
+}
+
+bool mb_source_is_live(const struct mb_source *s)
+{
+    return s->live;
+}
+
+void mb_source_progress(const struct mb_source *s, uint64_t *done, uint64_t *total)
+{
+    *done = *total = 0;
+    if (s->ops->progress != NULL)
+        s->ops->progress(s, done, total);
+}
+
+const char *mb_source_warning(const struct mb_source *s)
+{
+    return s->warning;
+}

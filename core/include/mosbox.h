@@ -634,7 +634,9 @@ struct mb_http_header {
     struct mb_view value;
 };
 
-/* An HTTP/1 message (RFC 9112). Response fields are 0 in a request and back. */
+/* An HTTP/1 message (RFC 9112). Response fields are 0 in a request and back.
+ * Each http_request and http_response has one http_end. The records of
+ * http_body and http_end have numbers and flags only: their views are empty. */
 struct mb_http {
     struct mb_view method;       /* request: "GET" */
     struct mb_view target;       /* request target as on the wire */
@@ -649,7 +651,7 @@ struct mb_http {
     uint32_t status;             /* response: status code; 0: not a number */
     uint32_t transaction;        /* which request of the flow, from 0; equal in its response */
     uint32_t flags;              /* of enum mb_http_flag */
-    uint64_t body_len;           /* http_end: body bytes after decoding */
+    uint64_t body_len;           /* http_end: body bytes after decoding; http_body: those before this piece */
     int64_t content_length;      /* as announced; -1: not */
 };
 
@@ -677,6 +679,7 @@ struct mb_tls_hello {
     const uint16_t *sig_algs;    /* signature_algorithms */
     const uint16_t *versions;    /* supported_versions; server: one */
     struct mb_view point_formats;
+    struct mb_view ja3_string;   /* what ja3 is the MD5 of */
     uint32_t cipher_count;
     uint32_t extension_count;
     uint32_t group_count;
@@ -706,7 +709,8 @@ struct mb_tls_certificate {
 /* A question or resource record of a DNS message. */
 struct mb_dns_rr {
     struct mb_view name;         /* presentation form, no closing dot */
-    struct mb_view rdata;        /* A/AAAA/CNAME/NS/PTR/MX/TXT: presentation form; others: wire bytes */
+    struct mb_view rdata;        /* A/AAAA/CNAME/NS/PTR/DNAME/MX/SRV/SOA: presentation form; TXT: its
+                                  * strings joined; others: wire bytes */
     uint32_t ttl;                /* seconds; question: 0 */
     uint16_t type;
     uint16_t klass;

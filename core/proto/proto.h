@@ -41,6 +41,8 @@ struct mb__proto {
     int (*gap)(void *state, struct mb__proto_sink *sink, int side, uint64_t len);
     /* |side| will send no more. */
     int (*end)(void *state, struct mb__proto_sink *sink, int side);
+    /* True when nothing more will be reported of this flow. */
+    bool (*done)(const void *state);
     void (*destroy)(void *state, struct mb__proto_sink *sink);
 };
 

@@ -11,6 +11,7 @@
 #ifndef MB_PACKET_PACKET_H
 #define MB_PACKET_PACKET_H
 
+#include "base/cursor.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "mosbox.h"
@@ -30,12 +31,26 @@ void mb__decoder_free(struct mb__decoder *d);
  * number: more than one if UDP tunnels were taken off (every packet but the
  * last has MB_PKT_HAS_INNER). A frame without IP, a broken one, and a fragment
  * that completes nothing, give one packet without MB_PKT_IP, or with
- * MB_PKT_FRAGMENT, or with |anomaly| set, which no flow may be given: a packet
- * is meant for a flow when MB_PKT_IP is set and MB_PKT_FRAGMENT is not and
- * either it has MB_PKT_L4 or its protocol has no header that we know.
- * Counts what it meets in the stats; anomalies are counted here. */
+ * MB_PKT_FRAGMENT, or without MB_PKT_L4, which no flow may be given: see
+ * mb__packet_has_flow(). An anomaly alone does not make a packet unfit, except
+ * for wrong checksums where they are to be verified.
+ * Counts what it meets in the stats, anomalies too; the frames themselves
+ * (frames, frame_bytes, backward_time) are for the caller to count. |ts| is
+ * taken as it is and source is left 0. */
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS]);
+/* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport
+ * header whole if its protocol has one that we know. */
+static inline bool mb__packet_has_flow(const struct mb_packet *p)
+{
+    if ((p->flags & (MB_PKT_IP | MB_PKT_L4 | MB_PKT_FRAGMENT)) == (MB_PKT_IP | MB_PKT_L4))
+        return true;
+    if ((p->flags & (MB_PKT_IP | MB_PKT_FRAGMENT)) != MB_PKT_IP)
+        return false;
+    const uint64_t known = UINT64_C(1) << 1 | UINT64_C(1) << 6 | UINT64_C(1) << 17 | UINT64_C(1) << 58;
+    return p->ip_proto < 64 ? !(known >> p->ip_proto & 1) : p->ip_proto != 132;
+}
+
 /* The datagrams handed out so far are no longer needed. */
 void mb__decoder_release(struct mb__decoder *d);
 /* Lets go of fragments whose datagram was not completed in time; counts them. */
@@ -59,13 +74,29 @@ struct mb__tcp_options {
     bool fast_open_cookie; /* a cookie of 4 bytes or more */
     bool md5;            /* RFC 2385 or TCP-AO signature present */
     bool malformed;      /* an option of length 0, 1 or past the header */
+    bool bad_len;        /* a known option with a length it cannot have; it was passed over */
+    bool duplicate;      /* the same option twice; the first counts */
     uint8_t sack_count;
     uint32_t sack[4][2]; /* left edge, right edge */
 };
 
 /* Reads all options of the TCP packet |p|. */
 void mb__tcp_options_read(const struct mb_packet *p, struct mb__tcp_options *o);
-/* Reads only the timestamps, quickly for the usual layout. False: has none. */
-bool mb__tcp_timestamps(const struct mb_packet *p, uint32_t *tsval, uint32_t *tsecr);
+/* Reads only the timestamps, of any layout. False: has none. */
+bool mb__tcp_timestamps_slow(const struct mb_packet *p, uint32_t *tsval, uint32_t *tsecr);
+
+/* Reads only the timestamps, quickly for the layout that nearly all systems
+ * send once connected: NOP, NOP, timestamps, nothing else. False: has none. */
+static inline bool mb__tcp_timestamps(const struct mb_packet *p, uint32_t *tsval, uint32_t *tsecr)
+{
+    if (p->payload_off == p->l4_off + 20)
+        return false;
+    const uint8_t *o = p->net + p->l4_off + 20;
+    if (p->payload_off != p->l4_off + 32 || p->payload_off > p->net_len || mb__be32(o) != 0x0101080a)
+        return mb__tcp_timestamps_slow(p, tsval, tsecr);
+    *tsval = mb__be32(o + 4);
+    *tsecr = mb__be32(o + 8);
+    return true;
+}
 
 #endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* decoder -- frames into packets: the short way for most, the walk for all */
+
+#include "packet/fields.h"
+#include "packet/walk.h"
+
+typedef enum mb__layer (*layer_fn)(struct mb__walk *w);
+
+/* By enum mb__layer. */
+static const layer_fn layers[MB__LAYER_COUNT] = {
+    [MB__LAYER_ETHERNET] = mb__ethernet,
+    [MB__LAYER_VLAN] = mb__vlan,
+    [MB__LAYER_LLC] = mb__llc,
+    [MB__LAYER_MPLS] = mb__mpls,
+    [MB__LAYER_PPPOE] = mb__pppoe,
+    [MB__LAYER_PPP] = mb__ppp,
+    [MB__LAYER_SLL] = mb__sll,
+    [MB__LAYER_SLL2] = mb__sll2,
+    [MB__LAYER_NULL] = mb__null,
+    [MB__LAYER_80211] = mb__80211,
+    [MB__LAYER_RADIOTAP] = mb__radiotap,
+    [MB__LAYER_FABRICPATH] = mb__fabricpath,
+    [MB__LAYER_VNTAG] = mb__vntag,
+    [MB__LAYER_PBB] = mb__pbb,
+    [MB__LAYER_NSH] = mb__nsh,
+    [MB__LAYER_IP] = mb__ip,
+    [MB__LAYER_IPV4] = mb__ipv4,
+    [MB__LAYER_IPV6] = mb__ipv6,
+    [MB__LAYER_TRANSPORT] = mb__transport,
+};
+
+struct mb__decoder *mb__decoder_new(const struct mb_config *config, const struct mb__hash_key *key,
+                                    struct mb__memory *memory, struct mb_stats *stats)
+{
+    struct mb__decoder *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return NULL;
+    *d = (struct mb__decoder){.config = config, .key = key, .stats = stats};
+    d->defrag = mb__defrag_new(config, key, memory, stats);
+    if (d->defrag == NULL) {
+        free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void mb__decoder_free(struct mb__decoder *d)
+{
+    if (d == NULL)
+        return;
+    mb__defrag_free(d->defrag);
+    free(d);
+}
+
+void mb__decoder_release(struct mb__decoder *d)
+{
+    mb__defrag_release(d->defrag);
+}
+
+void mb__decoder_expire(struct mb__decoder *d, int64_t now)
+{
+    mb__defrag_expire(d->defrag, now);
+}
+
+/* ---- the short way ------------------------------------------------------- */
+
+#define SHORT_IP 14                  /* where the IPv4 header is */
+#define SHORT_L4 (SHORT_IP + 20)     /* no options */
+#define SHORT_TCP (SHORT_L4 + 20)
+#define TS_LAYOUT 0x0101080au        /* NOP, NOP, timestamps of 10 bytes */
+
+/* Whether a frame is plain Ethernet, IPv4 without options, whole, no fragment,
+ * with a good header checksum, and long enough for a TCP header. */
+static inline bool is_short(const uint8_t *b, uint32_t caplen)
+{
+    if (caplen < SHORT_TCP)
+        return false;
+    uint32_t len = mb__be16(b + SHORT_IP + 2);
+    return mb__be16(b + 12) == 0x0800 && b[SHORT_IP] == 0x45 && len >= 40 && len <= caplen - SHORT_IP
+           && (mb__be16(b + SHORT_IP + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(b + SHORT_IP, 20);
+}
+
+/* Bytes of the TCP header at |l4| if it has no options or timestamps as all
+ * systems lay them out, nothing odd, and fits into |room|; otherwise 0. */
+static inline uint32_t short_tcp(const uint8_t *l4, uint32_t room)
+{
+    uint32_t hlen = (l4[12] >> 4) * 4u;
+    if (mb__tcp_flags_odd(l4[13]))
+        return 0;
+    if (hlen == 20)
+        return hlen;
+    return hlen == 32 && room >= 32 && mb__be32(l4 + 20) == TS_LAYOUT ? hlen : 0;
+}
+
+/* Bytes of the UDP header at |l4| if its length fits |room| exactly and its
+ * ports are no tunnel's; otherwise 0. */
+static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
+{
+    bool tunnel = mb__udp_tunnel_port(mb__be16(l4)) || mb__udp_tunnel_port(mb__be16(l4 + 2));
+    return mb__be16(l4 + 4) == room && !tunnel ? 8 : 0;
+}
+
+/* Decodes the packets that make up nearly all traffic in one go, writing each
+ * field once. False: not such a packet, nothing was done. The walk gives the
+ * same result for each packet that this accepts; a test compares them. */
+static inline bool decode_short(struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
+                                struct mb_packet *p)
+{
+    const uint8_t *b = frame->data;
+    if (!is_short(b, frame->caplen))
+        return false;
+    const uint8_t *ip = b + SHORT_IP, *l4 = b + SHORT_L4;
+    uint32_t len = mb__be16(ip + 2), room = len - 20;
+    bool tcp = ip[9] == MB__PROTO_TCP;
+    uint32_t hlen = tcp ? short_tcp(l4, room) : ip[9] == MB__PROTO_UDP ? short_udp(l4, room) : 0;
+    if (hlen == 0)
+        return false;
+    *p = (struct mb_packet){
+        .ts = frame->ts,
+        .frame = b,
+        .net = ip,
+        .number = number,
+        .frame_len = frame->caplen,
+        .wire_len = frame->wirelen,
+        .net_len = len,
+        .ip_len = len,
+        .l4_off = 20,
+        .payload_off = 20 + hlen,
+        .payload_len = room - hlen,
+        .flags = MB_PKT_IP | MB_PKT_L4,
+        .src = mb__addr_v4(ip + 12),
+        .dst = mb__addr_v4(ip + 16),
+        .sport = mb__be16(l4),
+        .dport = mb__be16(l4 + 2),
+        .ip_id = mb__be16(ip + 4),
+        .link = MB__LINK_ETHERNET,
+        .net_off = SHORT_IP,
+        .ip_proto = ip[9],
+        .ttl = ip[8],
+        .tos = ip[1],
+    };
+    if (tcp)
+        mb__tcp_fields(p, l4);
+    p->hash = mb__packet_hash(p, d->config, d->key);
+    d->stats->packets_ip++;
+    if (tcp)
+        d->stats->packets_tcp++;
+    else
+        d->stats->packets_udp++;
+    return true;
+}
+
+/* ---- the walk ------------------------------------------------------------ */
+
+/* What was odd about the outer packet is not lost with it. */
+static void inherit_anomalies(struct mb_packet *inner, const struct mb_packet *outer)
+{
+    inner->anomalies |= outer->anomalies;
+    if (outer->anomaly != MB_ANOMALY_NONE)
+        inner->anomaly = outer->anomaly;
+}
+
+/* Takes the packets that a tunnel's inside replaces, and those without IP, out
+ * of the row. How many are left. */
+static int settle(struct mb__walk *w)
+{
+    while (w->at > 0 && (w->out[w->at].flags & MB_PKT_IP) == 0) {
+        bool odd = w->out[w->at].anomalies != 0;
+        w->at--;
+        if (odd && (w->udp_tunnels >> w->at & 1) == 0)
+            mb__odd(&w->out[w->at], MB_ANOMALY_TUNNEL_BAD);
+    }
+    int n = 0;
+    for (uint32_t i = 0; i < w->at; i++) {
+        if ((w->udp_tunnels >> i & 1) == 0) {
+            inherit_anomalies(&w->out[i + 1], &w->out[i]);
+            continue;
+        }
+        w->out[i].flags |= MB_PKT_HAS_INNER;
+        if ((uint32_t)n != i)
+            w->out[n] = w->out[i];
+        n++;
+    }
+    if ((uint32_t)n != w->at)
+        w->out[n] = w->out[w->at];
+    return n + 1;
+}
+
+/* Looks at the checksums if so configured. A bad IPv4 header sum was noted. */
+static void verify(const struct mb__decoder *d, struct mb_packet *p)
+{
+    if (d->config->checksums == MB_CHECKSUMS_VERIFY && (p->flags & MB_PKT_L4) && !mb__checksums_good(p)
+        && (p->flags & MB_PKT_BAD_L4_SUM))
+        mb__odd(p, MB_ANOMALY_L4_SUM);
+}
+
+static void count(struct mb_stats *s, const struct mb_packet *p)
+{
+    for (uint64_t left = p->anomalies; left != 0; left &= left - 1)
+        s->anomalies[__builtin_ctzll(left)]++;
+    if ((p->flags & MB_PKT_IP) == 0) {
+        s->non_ip++;
+        return;
+    }
+    s->packets_ip++;
+    if (p->flags & MB_PKT_FRAGMENT)
+        return;
+    switch (p->ip_proto) {
+    case MB__PROTO_TCP:
+        s->packets_tcp++;
+        break;
+    case MB__PROTO_UDP:
+        s->packets_udp++;
+        break;
+    case MB__PROTO_ICMP:
+    case MB__PROTO_ICMPV6:
+        s->packets_icmp++;
+        break;
+    default:
+        s->packets_other++;
+    }
+}
+
+/* Decodes any frame, layer by layer. */
+static int decode_walk(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
+                       struct mb_packet *out)
+{
+    out[0] = (struct mb_packet){
+        .ts = frame->ts,
+        .frame = frame->data,
+        .net = frame->data,
+        .number = number,
+        .frame_len = frame->caplen,
+        .wire_len = frame->wirelen,
+        .link = (uint16_t)link,
+    };
+    struct mb__walk w = {
+        .d = d,
+        .c = mb__cursor(frame->data, frame->caplen),
+        .missing = frame->wirelen > frame->caplen ? frame->wirelen - frame->caplen : 0,
+        .p = out,
+        .out = out,
+    };
+    enum mb__layer layer = mb__layer_of_link(link);
+    if (layer == MB__LAYER_END)
+        mb__odd(out, MB_ANOMALY_LINK_UNKNOWN);
+    for (int step = 0; layer != MB__LAYER_END; step++)
+        layer = step < MB__MAX_STEPS ? layers[layer](&w) : mb__broken(&w, MB_ANOMALY_TUNNEL_DEPTH);
+    int n = settle(&w);
+    for (int i = 0; i < n; i++) {
+        verify(d, &out[i]);
+        count(d->stats, &out[i]);
+    }
+    return n;
+}
+
+int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
+               struct mb_packet out[MB__MAX_LAYERS])
+{
+    if (link == MB__LINK_ETHERNET && d->config->checksums == MB_CHECKSUMS_IGNORE
+        && decode_short(d, frame, number, out))
+        return 1;
+    return decode_walk(d, link, frame, number, out);
+}

@@ -311,7 +311,7 @@ struct mb_endpoint {
     uint8_t ttl;             /* of its first packet */
     uint16_t mss;            /* it announced; 0: none */
     uint16_t out_of_order;   /* segments that arrived before their turn; stops at 65,535 */
-    uint32_t isn;            /* its initial sequence number */
+    uint32_t isn;            /* initial sequence number; ICMP: type << 8 | code of its first message */
     uint32_t snd_nxt;        /* one past the highest sequence number it sent */
     uint32_t snd_una;        /* oldest of its numbers not yet acknowledged */
     uint32_t snd_wnd;        /* window it may send into, bytes, scaled */
@@ -835,10 +835,13 @@ struct mb_tally;
 
 /* Groups all flows by |key|, counting packets as they end or are asked for.
  * Made before the first packet. Belongs to the engine. At most |max_rows|
- * groups are kept (0: a million); the smallest make room and are counted. */
+ * groups are kept (0: a million); the smallest make room and are counted. What
+ * is left of single flows (MB_TALLY_FLOW) is exact for the largest quarter of
+ * |max_rows| by bytes and by packets. */
 struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, char *err);
-/* The largest groups by "bytes", "packets" or "flows", live flows included:
- * fills at most |max| of |rows|, how many it filled. */
+/* The largest groups by "bytes" (or any other word), "packets" or "flows", live
+ * flows included; among equals the lower key comes first. Fills at most |max|
+ * of |rows|: how many. */
 size_t mb_tally_top(struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max);
 /* How many groups there are, live flows left out. */
 size_t mb_tally_size(const struct mb_tally *t);

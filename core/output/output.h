@@ -74,8 +74,9 @@ int mb__icmp_counterpart(bool v6, int type);
 
 #define MB__TALLY_ROWS (1024 * 1024) /* groups kept if the caller names no number */
 
-/* A tally outside of any engine. NULL: no memory. */
-struct mb_tally *mb__tally_new(int key, size_t max_rows);
+/* A tally of the engine of |owner|, which may be NULL. NULL: no memory. */
+struct mb_tally *mb__tally_new(struct mb__outputs *owner, int key, size_t max_rows);
+struct mb__outputs *mb__tally_owner(const struct mb_tally *t);
 void mb__tally_free(struct mb_tally *t);
 /* Counts a flow that is over. 0 or MB_ENOMEM. */
 int mb__tally_add(struct mb_tally *t, const struct mb_flow *flow);

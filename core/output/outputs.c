@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* outputs -- the records and tallies of one engine, fed by its flow_end events
+ *
+ * All of them hang on one monitor: a flow that ends costs one callback however
+ * many there are. Packets are listened to only for round trip times, and only
+ * on TCP flows whose two ends send timestamps.
+ */
+#include "output/output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/pool.h"
+#include "packet/packet.h"
+
+#define MAX_OUTPUTS 8 /* of each kind */
+#define TCP 6
+#define MAX_TIMED (16u * 1024 * 1024) /* flows timed at once; address space, not memory */
+#define HANDSHAKE_PACKETS 3 /* after these a flow without timestamps will have none */
+
+struct log {
+    int format; /* enum mb_format, but not ZEEK */
+    struct mb_output *to;
+};
+
+struct mb__outputs {
+    struct mb_engine *engine;
+    struct mb_monitor *monitor;
+    struct log logs[MAX_OUTPUTS];
+    struct mb__zeek *zeeks[MAX_OUTPUTS];
+    struct mb_tally *tallies[MAX_OUTPUTS];
+    int log_count, zeek_count, tally_count;
+    bool timing;         /* packets are listened to */
+    struct mb__pool rtts; /* struct mb__rtts of live flows: the monitor's user pointers */
+    struct mb__text text;
+    struct mb__iso_cache iso;
+};
+
+static int explain(char *err, int code)
+{
+    if (err != NULL)
+        snprintf(err, MB_ERRBUF_SIZE, "%s", mb_error_text(code));
+    return code;
+}
+
+/* ---- round trip times ------------------------------------------------------ */
+
+/* Whether timestamps can still come up on |flow|. */
+static bool may_have_timestamps(const struct mb_flow *flow)
+{
+    if (flow->ip_proto != TCP)
+        return false;
+    if (flow->flags & MB_FLOW_MIDSTREAM || flow->end[0].packets + flow->end[1].packets < HANDSHAKE_PACKETS)
+        return true;
+    return flow->end[0].flags & flow->end[1].flags & MB_SIDE_TIMESTAMPS;
+}
+
+static struct mb__rtts *new_rtts(struct mb__outputs *o, struct mb_flow *flow)
+{
+    uint32_t n = mb__pool_take(&o->rtts);
+    if (n == 0)
+        return NULL;
+    struct mb__rtts *rtts = mb__pool_at(&o->rtts, n);
+    if (mb_flow_set_user(flow, o->monitor, rtts) < 0) {
+        mb__pool_give(&o->rtts, n);
+        return NULL;
+    }
+    return rtts;
+}
+
+static int on_packet(struct mb_event *ev, void *arg)
+{
+    struct mb__outputs *o = arg;
+    const struct mb_packet *p = ev->packet;
+    uint32_t tsval, tsecr;
+    if (!may_have_timestamps(ev->flow))
+        return mb_ignore(o->monitor, ev->flow);
+    if (p->tcp_flags & MB_TCP_RST || !mb__tcp_timestamps(p, &tsval, &tsecr))
+        return 0;
+    struct mb__rtts *rtts = mb_flow_user(ev->flow, o->monitor);
+    if (rtts == NULL)
+        rtts = new_rtts(o, ev->flow);
+    bool opens = p->payload_len > 0 || p->tcp_flags & (MB_TCP_SYN | MB_TCP_FIN);
+    if (rtts != NULL)
+        mb__rtts_packet(rtts, ev->side, p->ts, tsval, tsecr, opens);
+    return 0;
+}
+
+static int start_timing(struct mb__outputs *o)
+{
+    if (o->timing)
+        return 0;
+    int err = mb__pool_init(&o->rtts, sizeof(struct mb__rtts), MAX_TIMED);
+    if (err < 0)
+        return err;
+    o->timing = true;
+    return mb_on(o->monitor, NULL, MB_EV_PACKET, MB_HOOK_SND, on_packet, o);
+}
+
+/* ---- the end of a flow ------------------------------------------------------ */
+
+static void put_record(struct mb__text *t, const struct mb_flow *flow, int format, const struct mb__rtts *rtts,
+                       struct mb__iso_cache *iso)
+{
+    switch (format) {
+    case MB_FORMAT_EVE: mb__record_eve(t, flow, iso); break;
+    case MB_FORMAT_CSV: mb__record_csv(t, flow, rtts, iso); break;
+    default: mb__record_json(t, flow, rtts, iso); break;
+    }
+}
+
+static int on_flow_end(struct mb_event *ev, void *arg)
+{
+    struct mb__outputs *o = arg;
+    struct mb__rtts *rtts = o->timing ? mb_flow_user(ev->flow, o->monitor) : NULL;
+    int err = 0;
+    for (int n = 0; n < o->tally_count && err == 0; n++)
+        err = mb__tally_add(o->tallies[n], ev->flow);
+    for (int n = 0; n < o->log_count && err == 0; n++) {
+        mb__text_clear(&o->text);
+        put_record(&o->text, ev->flow, o->logs[n].format, rtts, &o->iso);
+        err = mb__text_lost(&o->text) != 0
+                  ? MB_ENOMEM
+                  : mb_output_write(o->logs[n].to, o->text.start, mb__text_len(&o->text));
+    }
+    if (rtts != NULL) {
+        mb_flow_set_user(ev->flow, o->monitor, NULL);
+        mb__pool_give(&o->rtts, mb__pool_number(&o->rtts, rtts));
+    }
+    return err < 0 ? err : 0;
+}
+
+/* ---- life ------------------------------------------------------------------- */
+
+/* The outputs of |e|, made if there are none yet. */
+static struct mb__outputs *outputs_of(struct mb_engine *e, char *err)
+{
+    struct mb__outputs **slot = mb__engine_outputs(e), *o;
+    if (*slot != NULL)
+        return *slot;
+    o = calloc(1, sizeof *o);
+    if (o == NULL) {
+        explain(err, MB_ENOMEM);
+        return NULL;
+    }
+    o->engine = e;
+    mb__text_init(&o->text);
+    o->monitor = mb_monitor_new(e, "output", err);
+    if (o->monitor == NULL || mb_on(o->monitor, NULL, MB_EV_FLOW_END, MB_HOOK_NONE, on_flow_end, o) < 0) {
+        mb__outputs_free(o);
+        return NULL;
+    }
+    *slot = o;
+    return o;
+}
+
+int mb__outputs_finish(struct mb__outputs *o)
+{
+    int err = 0;
+    for (int n = 0; o != NULL && n < o->zeek_count && err == 0; n++)
+        err = mb__zeek_finish(o->zeeks[n]);
+    return err;
+}
+
+void mb__outputs_free(struct mb__outputs *o)
+{
+    if (o == NULL)
+        return;
+    for (int n = 0; n < o->tally_count; n++)
+        mb__tally_free(o->tallies[n]);
+    for (int n = 0; n < o->zeek_count; n++)
+        mb__zeek_free(o->zeeks[n]);
+    if (o->timing)
+        mb__pool_fini(&o->rtts);
+    mb__text_fini(&o->text);
+    free(o);
+}
+
+/* ---- logs ------------------------------------------------------------------- */
+
+static int log_zeek(struct mb__outputs *o, struct mb_output *to, char *err)
+{
+    if (o->zeek_count == MAX_OUTPUTS)
+        return explain(err, MB_ELIMIT);
+    struct mb__zeek *z = mb__zeek_new(o->engine, to, err);
+    if (z == NULL)
+        return MB_ENOMEM;
+    o->zeeks[o->zeek_count++] = z;
+    return 0;
+}
+
+static int log_lines(struct mb__outputs *o, int format, struct mb_output *to, char *err)
+{
+    if (o->log_count == MAX_OUTPUTS)
+        return explain(err, MB_ELIMIT);
+    int failed = format == MB_FORMAT_EVE ? 0 : start_timing(o);
+    if (failed == 0 && format == MB_FORMAT_CSV) {
+        mb__text_clear(&o->text);
+        mb__record_csv_header(&o->text);
+        failed = mb_output_write(to, o->text.start, mb__text_len(&o->text));
+    }
+    if (failed < 0)
+        return explain(err, failed);
+    o->logs[o->log_count++] = (struct log){format, to};
+    return 0;
+}
+
+int mb_flow_log(struct mb_engine *e, int format, struct mb_output *to, char *err)
+{
+    if (format < MB_FORMAT_JSON || format > MB_FORMAT_ZEEK)
+        return explain(err, MB_EINVAL);
+    struct mb__outputs *o = outputs_of(e, err);
+    if (o == NULL)
+        return MB_ENOMEM;
+    return format == MB_FORMAT_ZEEK ? log_zeek(o, to, err) : log_lines(o, format, to, err);
+}
+
+size_t mb_flow_record(const struct mb_engine *e, const struct mb_flow *flow, int format, char *buf, size_t size)
+{
+    const struct mb__outputs *o = *mb__engine_outputs(e);
+    struct mb__iso_cache iso = {0};
+    struct mb__text t;
+    mb__text_init_fixed(&t, buf, size);
+    if (format == MB_FORMAT_ZEEK)
+        mb__zeek_record(o != NULL && o->zeek_count > 0 ? o->zeeks[0] : NULL, &t, flow);
+    else
+        put_record(&t, flow, format, o != NULL && o->timing ? mb_flow_user(flow, o->monitor) : NULL, &iso);
+    return mb__text_len(&t) + mb__text_lost(&t);
+}
+
+/* ---- tallies ------------------------------------------------------------------ */
+
+struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, char *err)
+{
+    struct mb__outputs *o = outputs_of(e, err);
+    if (o == NULL)
+        return NULL;
+    bool known = key >= MB_TALLY_PROTOCOL && key <= MB_TALLY_FLOW;
+    if (!known || o->tally_count == MAX_OUTPUTS) {
+        explain(err, known ? MB_ELIMIT : MB_EINVAL);
+        return NULL;
+    }
+    struct mb_tally *t = mb__tally_new(o, key, max_rows);
+    if (t == NULL) {
+        explain(err, MB_ENOMEM);
+        return NULL;
+    }
+    o->tallies[o->tally_count++] = t;
+    return t;
+}
+
+/* A tally and the flows that have not ended yet. */
+struct present {
+    const struct mb_tally *ended;
+    struct mb_tally *all; /* made for the first live flow */
+    bool failed;
+};
+
+static void add_live(const struct mb_flow *flow, void *arg)
+{
+    struct present *present = arg;
+    if (present->failed)
+        return;
+    if (present->all == NULL)
+        present->all = mb__tally_copy(present->ended);
+    present->failed = present->all == NULL || mb__tally_add(present->all, flow) < 0;
+}
+
+size_t mb_tally_top(struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max)
+{
+    struct present present = {.ended = t};
+    mb__engine_each_flow(mb__tally_owner(t)->engine, add_live, &present);
+    size_t filled = mb__tally_top(present.all != NULL ? present.all : t, by, rows, max);
+    mb__tally_free(present.all);
+    return filled;
+}

@@ -213,6 +213,7 @@ static int read_file_header(struct pcap_source *s, char *err)
     uint32_t major = mb__file_u16(p + 4, s->swap), minor = mb__file_u16(p + 6, s->swap);
     if (major != 2)
         return mb__say(MB_EFORMAT, err, "%s: pcap version %u.%u is not known", s->in.name, major, minor);
+    s->source.swapped = s->swap;
     s->lengths_swapped = minor < 3;
     s->lengths_unsure = minor == 3;
     s->unit = magic == MAGIC_NS ? 1 : 1000;

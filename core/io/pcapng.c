@@ -115,7 +115,7 @@ static int learn_byte_order(struct pcapng_source *s)
     uint32_t magic = mb__file_u32(s->in.at + 8, false);
     if (magic != ORDER_MAGIC && magic != __builtin_bswap32(ORDER_MAGIC))
         return damaged(s, "its byte-order magic is 0x%08x", magic);
-    s->swap = magic != ORDER_MAGIC;
+    s->swap = s->source.swapped = magic != ORDER_MAGIC;
     return 1;
 }
 

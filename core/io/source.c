@@ -64,25 +64,41 @@ static void drop_program(struct mb_source *s)
     s->filter = NULL;
 }
 
-/* The DLT_ number libpcap compiles for. Both numberings agree but for raw IP. */
-static int dlt_of_link(int link)
+/* libpcap's view of an empty file like that of |s| with |link|: it compiles
+ * other code for files than for interfaces (the address families of loopback
+ * headers differ from system to system), and maps the link type itself. */
+static pcap_t *open_empty(const struct mb_source *s, int link)
 {
-    return link == 101 ? DLT_RAW : link;
+    uint32_t header[6] = {0xa1b2c3d4u, 0, 0, 0, SNAPLEN, (uint32_t)link};
+    uint16_t version[2] = {2, 4};
+    if (s->swapped) {
+        for (int i = 0; i < 6; i++)
+            header[i] = __builtin_bswap32(header[i]);
+        version[0] = __builtin_bswap16(version[0]);
+        version[1] = __builtin_bswap16(version[1]);
+    }
+    memcpy(&header[1], version, sizeof version);
+    FILE *file = fmemopen(header, sizeof header, "rb");
+    char why[PCAP_ERRBUF_SIZE];
+    pcap_t *pcap = file != NULL ? pcap_fopen_offline(file, why) : NULL;
+    if (pcap == NULL && file != NULL)
+        fclose(file);
+    return pcap;
 }
 
 /* Compiles |text| for |link| into the source. 0 or < 0 and a sentence. */
 static int compile(struct mb_source *s, const char *text, int link, char *err)
 {
     drop_program(s);
-    pcap_t *dead = pcap_open_dead(dlt_of_link(link), SNAPLEN);
+    pcap_t *pcap = open_empty(s, link);
     struct bpf_program *program = calloc(1, sizeof *program);
     int rc = 0;
-    if (dead == NULL || program == NULL)
+    if (pcap == NULL || program == NULL)
         rc = mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
-    else if (pcap_compile(dead, program, text, 1, PCAP_NETMASK_UNKNOWN) != 0)
-        rc = mb__say(MB_ESYNTAX, err, "%s", pcap_geterr(dead));
-    if (dead != NULL)
-        pcap_close(dead);
+    else if (pcap_compile(pcap, program, text, 1, PCAP_NETMASK_UNKNOWN) != 0)
+        rc = mb__say(MB_ESYNTAX, err, "%s", pcap_geterr(pcap));
+    if (pcap != NULL)
+        pcap_close(pcap);
     if (rc != 0) {
         free(program);
         return rc;
@@ -100,9 +116,13 @@ int mb_source_filter(struct mb_source *s, const char *bpf, char *err)
     if (copy == NULL)
         return mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
     int rc = compile(s, bpf, s->link, err);
+    if (rc != 0) { /* the old one, if any, is compiled again with the next burst */
+        free(copy);
+        return rc;
+    }
     free(s->filter_text);
     s->filter_text = copy;
-    return rc;
+    return 0;
 }
 
 /* Keeps the frames that match, in order: how many. */

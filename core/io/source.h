@@ -33,6 +33,7 @@ struct mb_source {
     int filter_link;
     int link;          /* LINKTYPE_ of the first interface */
     bool live;
+    bool swapped;      /* the file is of a machine of the other byte order */
     char warning[MB_ERRBUF_SIZE]; /* why the last burst() failed or ended early */
 };
 

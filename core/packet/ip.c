@@ -333,7 +333,6 @@ enum mb__layer mb__ipv6(struct mb__walk *w)
     begin_datagram(w, payload == 0 ? ipv6_zero_len(w, h) : IPV6_HEADER + payload);
     p->flags |= MB_PKT_IP | MB_PKT_IPV6;
     p->tos = (uint8_t)(h[0] << 4 | h[1] >> 4);
-    p->ip_id = 0;
     p->ttl = h[7];
     p->src = mb__addr_v6(h + 8);
     p->dst = mb__addr_v6(h + 24);

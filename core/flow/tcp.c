@@ -37,15 +37,6 @@ static uint32_t microseconds(int64_t from, int64_t to)
 
 /* ---- which connection ---------------------------------------------------- */
 
-bool mb__tcp_flags_sane(uint8_t f)
-{
-    if ((f & MB_TCP_SYN) && (f & (MB_TCP_FIN | MB_TCP_RST)))
-        return false;
-    if ((f & (MB_TCP_FIN | MB_TCP_PSH | MB_TCP_URG)) && !(f & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)))
-        return (f & (MB_TCP_PSH | MB_TCP_URG | MB_TCP_FIN)) == MB_TCP_PSH;
-    return (f & (MB_TCP_SYN | MB_TCP_ACK | MB_TCP_RST | MB_TCP_PSH)) != 0;
-}
-
 int mb__tcp_first_sender(const struct mb_packet *p)
 {
     return (p->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK)) == (MB_TCP_SYN | MB_TCP_ACK) ? MB_SERVER : MB_CLIENT;

@@ -39,11 +39,8 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 /* Who is the client, judged by the first packet |p| of a flow: its sender
  * (MB_CLIENT), or its receiver if |p| is a SYN/ACK (MB_SERVER). */
 int mb__tcp_first_sender(const struct mb_packet *p);
-/* Whether flags like these begin, or can belong to, a connection at all. */
-bool mb__tcp_flags_sane(uint8_t tcp_flags);
-
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
- * not been touched yet for |p|. */
+ * |p| in them already, flow->last_ts is still that of the packet before. */
 void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);
 /* The other side got it: takes acknowledgement, window and reset. */
 void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);

@@ -333,7 +333,8 @@ enum mb_flow_flag {
     MB_FLOW_ALERTED = 8,     /* a rule alerted on it */
     MB_FLOW_SWAPPED = 16,    /* the first packet came from the server */
     MB_FLOW_ANSWERED = 32,   /* both sides sent */
-    MB_FLOW_ENDING = 64      /* flow_end is being raised */
+    MB_FLOW_ENDING = 64,     /* flow_end is being raised */
+    MB_FLOW_FORGET = 128     /* ends after this packet, see mb_flow_forget() */
 };
 
 /* A flow: one conversation of two endpoints. Read only, but through calls. */
@@ -484,6 +485,7 @@ struct mb_stats {
     uint64_t stream_bytes;       /* payload bytes delivered in order */
     uint64_t stream_gaps;        /* gap events */
     uint64_t stream_missed;      /* bytes in them */
+    uint64_t stream_discarded;   /* bytes behind a hole, never acknowledged, when their flow ended */
     uint64_t stream_memory;      /* bytes buffered now */
     uint64_t stream_memory_peak;
     uint64_t flow_memory;        /* bytes of flow records and their table in use */

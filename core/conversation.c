@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* conversation -- one packet of a flow: both endpoints, the stream, the protocol
+ *
+ *   find or make the flow
+ *     |  sender's endpoint        mb__tcp_send()
+ *     |    flow_start, packet, state_change at SND    <- a drop ends it here
+ *     |  receiver's endpoint      mb__tcp_receive(), bytes into the stream
+ *     |    packet, state_change at RCV, retransmit
+ *     |  data, gap, protocol records
+ *     v  FIN taken, idle time chosen
+ */
+#include "engine.h"
+#include "flow/tcp.h"
+
+/* With the other side unseen no ACK tells that a hole will not be filled: this
+ * many bytes behind it do. */
+#define ONE_SIDED_PATIENCE (64 * 1024)
+
+#define EVENTS_OF_BYTES (1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT)
+
+static struct mb_event event_of(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                                uint32_t event, uint8_t hook)
+{
+    return (struct mb_event){.engine = e, .flow = flow, .packet = p, .ts = e->now, .id = event, .base = event,
+                             .side = (uint8_t)side, .hook = hook};
+}
+
+static int raise_plain(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint32_t event,
+                       uint8_t hook)
+{
+    if (!mb__heard(flow, (int)event))
+        return 0;
+    struct mb_event ev = event_of(e, flow, side, p, event, hook);
+    return mb__engine_raise(e, &ev);
+}
+
+static int raise_state(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint8_t hook,
+                       const struct mb__tcp_step *step)
+{
+    if (step->old_state == step->new_state || !mb__heard(flow, MB_EV_STATE_CHANGE))
+        return 0;
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_STATE_CHANGE, hook);
+    ev.old_state = step->old_state;
+    ev.new_state = step->new_state;
+    return mb__engine_raise(e, &ev);
+}
+
+/* ---- protocols ------------------------------------------------------------ */
+
+/* Stands where the parser was when it had seen all it reports. */
+static char parser_done_mark;
+#define PARSER_DONE ((struct mb__proto_conn *)(void *)&parser_done_mark)
+
+static struct mb__proto_conn **parser_of(const struct mb_engine *e, const struct mb_flow *flow)
+{
+    return (struct mb__proto_conn **)((uintptr_t)flow + e->proto_slot);
+}
+
+static bool wants_protocol(const struct mb_engine *e, const struct mb_flow *flow)
+{
+    return e->proto_slot != 0 && flow->events & MB__PROTO_EVENTS && *parser_of(e, flow) != PARSER_DONE;
+}
+
+int mb__conversation_emit(struct mb__proto_sink *sink, uint32_t event, int side, const void *record,
+                          const uint8_t *data, uint64_t len)
+{
+    struct mb_engine *e = (struct mb_engine *)(void *)((uint8_t *)sink - offsetof(struct mb_engine, sink));
+    const struct mb_event *from = e->parsed;
+    struct mb_flow *flow = from->flow;
+    if (event == MB_EV_ANOMALY)
+        return mb__engine_anomaly(e, flow, side, from->packet, MB_ANOMALY_PROTO);
+    if (event == MB_EV_PROTOCOL)
+        flow->app_proto = (uint8_t)mb__proto_conn_app(*parser_of(e, flow));
+    if (!mb__heard(flow, (int)event))
+        return 0;
+    struct mb_event ev = event_of(e, flow, side, from->packet, event, MB_HOOK_NONE);
+    ev.record = record;
+    ev.data = data;
+    ev.len = len;
+    ev.offset = from->offset;
+    return mb__engine_raise(e, &ev);
+}
+
+static void parser_free(struct mb_engine *e, struct mb_flow *flow)
+{
+    struct mb__proto_conn **parser = e->proto_slot == 0 ? NULL : parser_of(e, flow);
+    if (parser == NULL || *parser == NULL || *parser == PARSER_DONE)
+        return;
+    mb__proto_conn_free(*parser, &e->sink);
+    *parser = NULL;
+}
+
+/* After each call into a parser: note what it found, let it go when it is done. */
+static void parser_settle(struct mb_engine *e, struct mb_flow *flow)
+{
+    struct mb__proto_conn *parser = *parser_of(e, flow);
+    flow->app_proto = (uint8_t)mb__proto_conn_app(parser);
+    if (!mb__proto_conn_done(parser))
+        return;
+    parser_free(e, flow);
+    *parser_of(e, flow) = PARSER_DONE; /* nothing more will be raised, so nothing more is kept */
+}
+
+enum parser_call { PARSER_DATA, PARSER_GAP, PARSER_END };
+
+static int parser_call(struct mb_engine *e, struct mb_event *ev, enum parser_call call)
+{
+    struct mb_flow *flow = ev->flow;
+    if (!wants_protocol(e, flow))
+        return 0;
+    struct mb__proto_conn **parser = parser_of(e, flow);
+    if (*parser == NULL && call == PARSER_DATA)
+        *parser = mb__proto_conn_new(&e->sink, flow->ip_proto == 17, flow->end[MB_CLIENT].port,
+                                     flow->end[MB_SERVER].port);
+    if (*parser == NULL)
+        return 0;
+    e->parsed = ev;
+    int err = call == PARSER_DATA  ? mb__proto_conn_data(*parser, &e->sink, ev->side, ev->data, ev->len)
+              : call == PARSER_GAP ? mb__proto_conn_gap(*parser, &e->sink, ev->side, ev->len)
+                                   : mb__proto_conn_end(*parser, &e->sink, ev->side);
+    e->parsed = NULL;
+    parser_settle(e, flow);
+    return err;
+}
+
+static int parser_end(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
+    return parser_call(e, &ev, PARSER_END);
+}
+
+/* ---- streams -------------------------------------------------------------- */
+
+/* Whether anybody reads the bytes of this flow, now or when they come in order. */
+static bool needs_bytes(const struct mb_engine *e, const struct mb_flow *flow)
+{
+    return flow->events & EVENTS_OF_BYTES || wants_protocol(e, flow);
+}
+
+static int raise_gap(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint64_t len)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_GAP, MB_HOOK_NONE);
+    ev.offset = from->next;
+    ev.len = len;
+    from->missed += len;
+    from->flags |= MB_SIDE_GAP;
+    e->stats.stream_gaps++;
+    e->stats.stream_missed += len;
+    mb__stream_skip(&e->streams, flow, side, len);
+    int err = mb__heard(flow, MB_EV_GAP) ? mb__engine_raise(e, &ev) : 0;
+    return err < 0 ? err : parser_call(e, &ev, PARSER_GAP);
+}
+
+/* Shows bytes that are in order now. */
+static int deliver(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, struct mb_view view)
+{
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
+    ev.offset = flow->end[side].next;
+    view = mb__stream_deliver(&e->streams, flow, side, view);
+    e->stats.stream_bytes += view.len;
+    if (view.data == NULL || !needs_bytes(e, flow))
+        return 0;
+    ev.data = view.data;
+    ev.len = view.len;
+    if (mb__heard(flow, MB_EV_DATA)) {
+        int err = mb__engine_raise(e, &ev);
+        if (err < 0)
+            return err;
+    }
+    return parser_call(e, &ev, PARSER_DATA);
+}
+
+static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_view view;
+    while (mb__stream_take(flow, side, &view)) {
+        int err = deliver(e, flow, side, p, view);
+        mb__stream_taken(&e->streams, flow, side);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+/* Bytes up to |offset| will not come any more: a gap for each hole before it. */
+static int give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    int err = 0;
+    while (err >= 0 && (int64_t)from->next < offset) {
+        uint64_t first = mb__stream_first_pending(flow, side);
+        uint64_t stop = first < (uint64_t)offset ? first : (uint64_t)offset;
+        if (stop > from->next)
+            err = raise_gap(e, flow, side, p, stop - from->next);
+        if (err >= 0)
+            err = deliver_pending(e, flow, side, p);
+    }
+    return err;
+}
+
+/* The receiver has acknowledged what the tap has not seen, and more has come
+ * behind it: that is lost here (no reordering brings it after its own ACK). */
+static int settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    if (flow->streams == NULL || mb__stream_first_pending(flow, side) == UINT64_MAX)
+        return 0;
+    return give_up_holes(e, flow, side, p, mb__tcp_acked(&flow->end[side]));
+}
+
+/* Some bytes were sent before. Raised before the stream takes the new copy, so
+ * that the old one is still readable. */
+static int retransmitted(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset,
+                         bool conflict)
+{
+    flow->end[side].retransmits++;
+    if (conflict) {
+        int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_CONFLICT);
+        if (err < 0)
+            return err;
+    }
+    if (!mb__heard(flow, MB_EV_RETRANSMIT))
+        return 0;
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_RETRANSMIT, MB_HOOK_RCV);
+    ev.data = p->net + p->payload_off;
+    ev.len = p->payload_len;
+    ev.offset = offset < 0 ? 0 : (uint64_t)offset;
+    ev.conflict = conflict;
+    return mb__engine_raise(e, &ev);
+}
+
+/* No room behind a hole: it is given up, so that memory stays bounded. */
+static int make_room(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
+    uint64_t first = mb__stream_first_pending(flow, side);
+    if (err < 0 || first == UINT64_MAX)
+        return err;
+    return give_up_holes(e, flow, side, p, (int64_t)first + 1);
+}
+
+static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint64_t offset,
+                        struct mb_view view)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    if (offset > from->next && from->out_of_order < UINT16_MAX)
+        from->out_of_order++;
+    int err = 0;
+    e->streams.ranges_only = !needs_bytes(e, flow);
+    if (mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0) {
+        err = make_room(e, flow, side, p);
+        if (err >= 0 && mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0)
+            return 0; /* counted as stream_limit; these bytes end in a gap */
+    }
+    bool one_sided = !(flow->end[!side].flags & MB_SIDE_SEEN) || e->config.async_oneside;
+    if (err >= 0 && one_sided && mb__stream_pending(flow, side) > ONE_SIDED_PATIENCE)
+        err = give_up_holes(e, flow, side, p, (int64_t)mb__stream_first_pending(flow, side) + 1);
+    return err < 0 ? err : deliver_pending(e, flow, side, p);
+}
+
+/* The payload of an accepted segment, at stream offset |offset|. */
+static int segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    struct mb_view view = {p->net + p->payload_off, p->payload_len};
+    if (offset == (int64_t)from->next && flow->streams == NULL)
+        return deliver(e, flow, side, p, view);
+    struct mb__overlap met = mb__stream_compare(flow, side, offset, view.data, view.len);
+    int err = met.old ? retransmitted(e, flow, side, p, offset, met.conflict) : 0;
+    if (err < 0 || offset + (int64_t)view.len <= (int64_t)from->next)
+        return err;
+    if (offset > (int64_t)from->next && mb__tcp_acked(from) > (int64_t)from->next) {
+        int64_t acked = mb__tcp_acked(from);
+        err = give_up_holes(e, flow, side, p, acked < offset ? acked : offset);
+        if (err < 0)
+            return err;
+    }
+    if (offset < (int64_t)from->next) {
+        uint32_t old = (uint32_t)((int64_t)from->next - offset);
+        view = (struct mb_view){view.data + old, view.len - old};
+        offset = (int64_t)from->next;
+    }
+    if (!mb__stream_fits(flow, side, (uint64_t)offset, view.len))
+        return put_in_order(e, flow, side, p, (uint64_t)offset, view);
+    err = deliver(e, flow, side, p, view);
+    return err < 0 ? err : deliver_pending(e, flow, side, p);
+}
+
+/* Reassembly is off for this side: only the in-order edge is kept, which a
+ * hole moves over at once. */
+static void count_data(struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    int64_t end = offset + (int64_t)p->payload_len;
+    if (offset < (int64_t)from->next)
+        from->retransmits++;
+    else if (offset > (int64_t)from->next && from->out_of_order < UINT16_MAX)
+        from->out_of_order++;
+    if (end > (int64_t)from->next)
+        from->next = (uint64_t)end;
+}
+
+/* Payload of a SYN (RFC 7413): it waits until the server acknowledges it. */
+static int syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    e->streams.ranges_only = !needs_bytes(e, flow);
+    if (mb__stream_put(&e->streams, flow, side, 0, p->net + p->payload_off, p->payload_len) != 0)
+        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
+    return 0;
+}
+
+/* The SYN with payload was answered: by |p|, which took all of it or, the
+ * fast open refused, only the SYN. */
+static int syn_data_answered(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    if (from->next > 0 || mb__stream_first_pending(flow, side) != 0)
+        return 0;
+    if (mb__tcp_acked(from) > 0)
+        return deliver_pending(e, flow, side, p);
+    mb__stream_clear(&e->streams, flow, side);
+    from->snd_nxt = from->isn + 1;
+    return 0;
+}
+
+int mb_stream_off(struct mb_flow *flow, int side)
+{
+    if (side != MB_CLIENT && side != MB_SERVER)
+        return MB_EINVAL;
+    flow->end[side].flags |= MB_SIDE_NO_STREAM;
+    return 0;
+}
+
+/* ---- TCP ------------------------------------------------------------------ */
+
+static enum mb__timer_kind tcp_timer(const struct mb_flow *flow)
+{
+    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
+    if (flow->flags & MB_FLOW_CLOSED)
+        return flow->end_reason == MB_END_FIN ? MB__TIMER_TCP_CLOSED : MB__TIMER_TCP_RESET;
+    if ((client->flags | server->flags) & MB_SIDE_FIN)
+        return MB__TIMER_TCP_HALF;
+    if (client->state < MB_TCP_ESTABLISHED || server->state < MB_TCP_ESTABLISHED)
+        return flow->flags & MB_FLOW_ANSWERED ? MB__TIMER_TCP : MB__TIMER_TCP_SYN;
+    return MB__TIMER_TCP;
+}
+
+static void note_closed(struct mb_flow *flow, const struct mb__tcp_step *step)
+{
+    if (!step->closed || flow->flags & MB_FLOW_CLOSED)
+        return;
+    flow->flags |= MB_FLOW_CLOSED;
+    flow->end_reason = step->reason;
+}
+
+static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                       const struct mb__tcp_step *step)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    if (p->tcp_flags & MB_TCP_SYN)
+        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
+    if (step->keep_alive || p->tcp_flags & MB_TCP_RST || flow->end_reason == MB_END_RST)
+        return 0;
+    if (from->flags & MB_SIDE_NO_STREAM || !e->config.reassemble) {
+        mb__stream_clear(&e->streams, flow, side);
+        count_data(flow, side, p, step->offset);
+        return 0;
+    }
+    return segment_data(e, flow, side, p, step->offset);
+}
+
+/* The receiver's half of a segment that it accepts. */
+static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                        struct mb__tcp_step *step)
+{
+    mb__tcp_receive(flow, side, p, step);
+    note_closed(flow, step);
+    int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
+    if (err >= 0 && flow->streams != NULL && p->tcp_flags & MB_TCP_ACK) {
+        if (p->tcp_flags & MB_TCP_SYN)
+            err = syn_data_answered(e, flow, !side, p);
+        else
+            err = settle_acknowledged(e, flow, !side, p);
+    }
+    if (err >= 0 && p->payload_len > 0)
+        err = tcp_payload(e, flow, side, p, step);
+    if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN && mb__tcp_fin(flow, side, step)) {
+        note_closed(flow, step);
+        err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
+        if (err >= 0)
+            err = parser_end(e, flow, side, p);
+    }
+    return err;
+}
+
+static int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+{
+    struct mb__tcp_step step;
+    mb__tcp_send(flow, side, p, &step);
+    flow->last_ts = p->ts;
+    int err = first ? raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE) : 0;
+    if (err >= 0)
+        err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+    if (err >= 0)
+        err = raise_state(e, flow, side, p, MB_HOOK_SND, &step);
+    if (err >= 0 && step.anomaly != 0)
+        err = mb__engine_anomaly(e, flow, side, p, step.anomaly);
+    if (err < 0 || e->dropped)
+        return err;
+    err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (err >= 0 && !step.rejected)
+        err = tcp_received(e, flow, side, p, &step);
+    return err;
+}
+
+/* ---- other protocols ------------------------------------------------------ */
+
+static enum mb__timer_kind datagram_timer(const struct mb_flow *flow)
+{
+    switch (flow->ip_proto) {
+    case 17: return MB__TIMER_UDP;
+    case 1:
+    case 58: return MB__TIMER_ICMP;
+    default: return MB__TIMER_IP;
+    }
+}
+
+static int datagram(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+{
+    flow->last_ts = p->ts;
+    int err = first ? raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE) : 0;
+    if (err >= 0)
+        err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+    if (err < 0 || e->dropped)
+        return err;
+    err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (err < 0 || p->payload_len == 0)
+        return err;
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
+    ev.data = p->net + p->payload_off;
+    ev.len = p->payload_len;
+    ev.offset = flow->end[side].next;
+    flow->end[side].next += p->payload_len;
+    e->stats.stream_bytes += p->payload_len;
+    if (mb__heard(flow, MB_EV_DATA)) {
+        err = mb__engine_raise(e, &ev);
+        if (err < 0)
+            return err;
+    }
+    return flow->ip_proto == 17 ? parser_call(e, &ev, PARSER_DATA) : 0;
+}
+
+/* ---- flows ---------------------------------------------------------------- */
+
+static int orphan(struct mb_engine *e, const struct mb_packet *p)
+{
+    e->stats.orphans++;
+    if (!(mb__events_global(e->events) >> MB_EV_ORPHAN & 1))
+        return 0;
+    struct mb_event ev = event_of(e, NULL, MB_CLIENT, p, MB_EV_ORPHAN, MB_HOOK_NONE);
+    return mb__engine_raise(e, &ev);
+}
+
+/* The bytes of acknowledged holes, and then what waited behind them. What was
+ * never acknowledged stays undelivered: no host is known to have taken it. */
+static int flush_stream(struct mb_engine *e, struct mb_flow *flow, int side)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    int err = 0;
+    if (from->flags & MB_SIDE_SYNC && !(from->flags & MB_SIDE_NO_STREAM) && e->config.reassemble &&
+        flow->end[!side].flags & MB_SIDE_SEEN && mb__tcp_acked(from) > (int64_t)from->next)
+        err = give_up_holes(e, flow, side, NULL, mb__tcp_acked(from));
+    if (!(flow->end[!side].flags & MB_SIDE_SEEN)) /* nobody could acknowledge */
+        while (err >= 0 && mb__stream_first_pending(flow, side) != UINT64_MAX)
+            err = give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
+    e->stats.stream_discarded += mb__stream_pending(flow, side);
+    return err;
+}
+
+int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
+{
+    if (flow->flags & MB_FLOW_ENDING)
+        return 0;
+    int err = 0, failed = 0;
+    flow->flags |= MB_FLOW_ENDING;
+    if (!(flow->flags & MB_FLOW_CLOSED)) /* a closed one has its reason, whatever sweeps it away */
+        flow->end_reason = (uint8_t)reason;
+    for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
+        if (flow->ip_proto == 6 && (failed = flush_stream(e, flow, side)) < 0)
+            err = failed;
+        if (err >= 0 && (failed = parser_end(e, flow, side, NULL)) < 0)
+            err = failed;
+    }
+    if (mb__heard(flow, MB_EV_FLOW_END)) {
+        struct mb_event ev = event_of(e, flow, MB_CLIENT, NULL, MB_EV_FLOW_END, MB_HOOK_NONE);
+        ev.reason = flow->end_reason;
+        if ((failed = mb__engine_raise(e, &ev)) < 0)
+            err = failed;
+    }
+    e->stats.flows_ended[flow->end_reason & 7]++;
+    mb__events_detach(e->events, flow);
+    parser_free(e, flow);
+    mb__streams_free(&e->streams, flow);
+    mb__flows_del(&e->flows, flow);
+    return err;
+}
+
+static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p, int side, int *err)
+{
+    struct mb_flow *flow = mb__flows_add(&e->flows, p, side);
+    if (flow == NULL) {
+        struct mb_flow *victim = mb__flows_victim(&e->flows);
+        *err = mb__engine_anomaly(e, victim, side, p, MB_ANOMALY_FLOW_LIMIT);
+        if (*err >= 0 && victim != NULL)
+            *err = mb__conversation_end(e, victim, MB_END_EVICTED);
+        flow = *err < 0 ? NULL : mb__flows_add(&e->flows, p, side);
+    }
+    if (flow == NULL)
+        return NULL;
+    if (p->ip_proto == 6 && !(p->tcp_flags & MB_TCP_SYN))
+        flow->flags |= MB_FLOW_MIDSTREAM;
+    e->stats.flows++;
+    if (e->flows.pool.used > e->stats.flows_peak)
+        e->stats.flows_peak = e->flows.pool.used;
+    mb__flows_set_timer(&e->flows, flow, p->ip_proto == 6 ? MB__TIMER_TCP_SYN : datagram_timer(flow), e->now);
+    *err = mb__events_attach(e->events, flow, p);
+    return flow;
+}
+
+/* Whether a packet without a flow may start one. Flags that no TCP sends
+ * (the decoder has counted them) start none. */
+static bool starts_flow(const struct mb_engine *e, const struct mb_packet *p)
+{
+    if (p->ip_proto != 6)
+        return true;
+    if (p->anomalies >> MB_ANOMALY_TCP_FLAGS & 1)
+        return false;
+    return p->tcp_flags & MB_TCP_SYN || e->config.midstream;
+}
+
+static void count_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    if (from->packets == 0) {
+        from->ttl = p->ttl;
+        from->flags |= MB_SIDE_SEEN;
+        if (flow->end[!side].packets != 0)
+            mb__flows_answered(&e->flows, flow);
+    }
+    from->packets++;
+    from->bytes += p->wire_len;
+    from->tcp_flags |= p->tcp_flags;
+}
+
+int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
+{
+    int side = MB_CLIENT, err = 0;
+    struct mb_flow *flow = mb__flows_find(&e->flows, p, &side);
+    if (flow != NULL && p->ip_proto == 6 && mb__tcp_reuses(flow, side, p)) {
+        err = mb__conversation_end(e, flow, MB_END_REUSED);
+        flow = NULL;
+    }
+    bool first = flow == NULL;
+    if (first && err >= 0) {
+        if (!starts_flow(e, p))
+            return orphan(e, p);
+        side = p->ip_proto == 6 ? mb__tcp_first_sender(p) : MB_CLIENT;
+        flow = make_flow(e, p, side, &err);
+        if (flow == NULL)
+            return err < 0 ? err : orphan(e, p);
+    }
+    if (err < 0)
+        return err;
+    count_packet(e, flow, side, p);
+    if (flow->flags & MB_FLOW_DROP) {
+        e->dropped = true;
+        flow->last_ts = p->ts;
+        return raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+    }
+    if (p->ip_proto != 6) {
+        err = datagram(e, flow, side, p, first);
+    } else {
+        err = tcp_packet(e, flow, side, p, first);
+        enum mb__timer_kind kind = tcp_timer(flow);
+        if (kind != flow->timer_kind)
+            mb__flows_set_timer(&e->flows, flow, kind, e->now);
+    }
+    if (flow->flags & MB_FLOW_FORGET && err >= 0)
+        err = mb__conversation_end(e, flow, MB_END_SHUTDOWN);
+    return err;
+}

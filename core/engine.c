@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* engine -- the loop that joins the floors: burst, decode, flows, events, out
+ *
+ *   source --frames--> decode a batch --> prefetch buckets --> prefetch flows
+ *                                                                  |
+ *      writer <-- kept? <-- verdict <-- conversation <-- one packet at a time
+ *
+ * Only decoding and prefetching work on a batch. All that has an effect is done
+ * packet by packet, in order, the clock included: what comes out depends on the
+ * packets alone, never on how they were handed over.
+ */
+#include "engine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "io/source.h"
+
+#define SECOND 1000000000LL
+#define TICK_SHIFT MB__WHEEL_SHIFT
+#define DECODE_TICK_SHIFT 30 /* fragments are looked through about once a second */
+
+_Static_assert(MB_ANOMALY_COUNT == sizeof(((struct mb_stats *)0)->anomalies) / sizeof(uint64_t),
+               "every anomaly has its counter");
+
+/* ---- life ----------------------------------------------------------------- */
+
+void mb_config_init(struct mb_config *c)
+{
+    *c = (struct mb_config){
+        .max_flows = 4000000,
+        .max_fragments = 65536,
+        .max_stream_bytes = 1 << 20,
+        .max_memory = 1ull << 30,
+        .timeout_tcp_syn = 5 * SECOND,
+        .timeout_tcp = 300 * SECOND,
+        .timeout_tcp_half = 300 * SECOND,
+        .timeout_tcp_closed = 5 * SECOND,
+        .timeout_tcp_reset = SECOND / 10,
+        .timeout_udp = 60 * SECOND,
+        .timeout_icmp = 60 * SECOND,
+        .timeout_ip = 60 * SECOND,
+        .timeout_fragment = 30 * SECOND,
+        .decap = MB_TUNNEL_DEFAULT,
+        .max_tunnels = 4,
+        .checksums = MB_CHECKSUMS_IGNORE,
+        .midstream = 1,
+        .overlap = MB_OVERLAP_FIRST,
+        .reassemble = 1,
+    };
+}
+
+static void say(char *err, const char *sentence)
+{
+    if (err != NULL)
+        snprintf(err, MB_ERRBUF_SIZE, "%s", sentence);
+}
+
+/* The first option that makes no sense, as a sentence, or NULL. */
+static const char *config_mistake(const struct mb_config *c)
+{
+    if (c->max_flows == 0 || c->max_flows > UINT32_MAX / 4)
+        return "max_flows must be between 1 and 1073741823";
+    if (c->max_tunnels > MB__MAX_LAYERS - 1)
+        return "max_tunnels must be at most 7";
+    if (c->checksums > MB_CHECKSUMS_VERIFY)
+        return "checksums must be ignore or verify";
+    if (c->overlap > MB_OVERLAP_LAST)
+        return "overlap must be first or last";
+    const int64_t *timeouts = &c->timeout_tcp_syn;
+    for (int i = 0; i < 9; i++)
+        if (timeouts[i] < 0)
+            return "a timeout must not be negative";
+    return NULL;
+}
+
+struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
+{
+    struct mb_engine *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        say(err, mb_error_text(MB_ENOMEM));
+        return NULL;
+    }
+    if (config != NULL)
+        e->config = *config;
+    else
+        mb_config_init(&e->config);
+    const char *mistake = config_mistake(&e->config);
+    if (mistake != NULL) {
+        say(err, mistake);
+        free(e);
+        return NULL;
+    }
+    mb__hash_key_init(&e->key, e->config.seed);
+    e->memory.limit = e->config.max_memory;
+    e->tick = e->decode_tick = -1;
+    e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false};
+    e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->memory};
+    e->decoder = mb__decoder_new(&e->config, &e->key, &e->memory, &e->stats);
+    e->events = mb__events_new(e);
+    if (e->decoder == NULL || e->events == NULL) {
+        say(err, mb_error_text(MB_ENOMEM));
+        mb_engine_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+/* Lays the flow table out for the monitors there are. */
+static int seal(struct mb_engine *e)
+{
+    size_t extra = e->monitors * sizeof(void *);
+    uint64_t wanted = mb__events_wanted(e->events);
+    if (wanted & MB__PROTO_EVENTS) {
+        e->proto_slot = sizeof(struct mb_flow) + extra;
+        extra += sizeof(struct mb__proto_conn *);
+    }
+    e->sink.wanted = wanted;
+    e->streams.history = mb__events_history(e->events);
+    int err = mb__flows_init(&e->flows, &e->config, extra);
+    if (err < 0)
+        return mb__engine_fail(e, err, "no address space for %u flows", e->config.max_flows);
+    e->sealed = true;
+    return 0;
+}
+
+void mb_engine_free(struct mb_engine *e)
+{
+    if (e == NULL)
+        return;
+    e->stop = true;
+    if (e->sealed) {
+        e->config.reassemble = 0;
+        for (struct mb_flow *flow; (flow = mb__flows_each(&e->flows, NULL)) != NULL;) {
+            flow->events = 0; /* freed without a word */
+            mb__conversation_end(e, flow, MB_END_SHUTDOWN);
+        }
+        mb__flows_fini(&e->flows);
+    }
+    mb__outputs_free(e->outputs);
+    mb__events_free(e->events);
+    mb__decoder_free(e->decoder);
+    free(e);
+}
+
+int mb__engine_fail(struct mb_engine *e, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->errmsg, sizeof e->errmsg, format, args);
+    va_end(args);
+    return code;
+}
+
+struct mb_monitor *mb_monitor_new(struct mb_engine *e, const char *name, char *err)
+{
+    if (e->sealed || e->monitors == MB__MAX_MONITORS) {
+        say(err, e->sealed ? "monitors are made before the first packet" : "an engine has at most 16 monitors");
+        return NULL;
+    }
+    size_t offset = sizeof(struct mb_flow) + e->monitors * sizeof(void *);
+    struct mb_monitor *m = mb__monitor_new(e->events, name, offset, err);
+    if (m != NULL)
+        e->monitors++;
+    return m;
+}
+
+/* ---- events --------------------------------------------------------------- */
+
+int mb__engine_raise(struct mb_engine *e, struct mb_event *ev)
+{
+    int answer = mb__events_raise(e->events, ev);
+    if (answer > 0)
+        e->stop = true;
+    if (answer >= 0)
+        return 0;
+    const char *name = mb_event_name((int)ev->base);
+    if (ev->flow != NULL)
+        return mb__engine_fail(e, answer, "a callback of %s failed on flow %llu", name,
+                               (unsigned long long)ev->flow->id);
+    return mb__engine_fail(e, answer, "a callback of %s failed", name);
+}
+
+int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int reason)
+{
+    e->stats.anomalies[reason]++;
+    if (flow != NULL)
+        flow->anomalies++;
+    uint64_t heard = flow != NULL ? flow->events : mb__events_global(e->events);
+    if (!(heard >> MB_EV_ANOMALY & 1))
+        return 0;
+    struct mb_event ev = {.engine = e, .flow = flow, .packet = p, .ts = e->now, .id = MB_EV_ANOMALY,
+                          .base = MB_EV_ANOMALY, .side = (uint8_t)side, .reason = (uint8_t)reason};
+    return mb__engine_raise(e, &ev);
+}
+
+/* An anomaly that the decoder has counted. */
+static int decode_anomaly(struct mb_engine *e, const struct mb_packet *p)
+{
+    if (!(mb__events_global(e->events) >> MB_EV_ANOMALY & 1))
+        return 0;
+    struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_ANOMALY, .base = MB_EV_ANOMALY,
+                          .reason = p->anomaly};
+    return mb__engine_raise(e, &ev);
+}
+
+int mb_event_define(struct mb_engine *e, uint32_t parent, mb_filter filter, const void *arg, size_t arg_len)
+{
+    return mb__event_define(e->events, parent, filter, arg, arg_len);
+}
+
+int mb_event_define_expr(struct mb_engine *e, uint32_t parent, const char *expression, char *err)
+{
+    return mb__event_define_expr(e->events, parent, expression, err);
+}
+
+int mb_event_define_bpf(struct mb_engine *e, uint32_t parent, const char *bpf, char *err)
+{
+    return mb__event_define_bpf(e->events, parent, bpf, err);
+}
+
+int mb_event_alloc(struct mb_engine *e, uint32_t parent)
+{
+    return mb__event_alloc(e->events, parent);
+}
+
+/* ---- verdicts ------------------------------------------------------------- */
+
+void mb_packet_drop(struct mb_event *ev)
+{
+    ev->engine->dropped = true;
+}
+
+void mb_flow_drop(struct mb_event *ev)
+{
+    ev->engine->dropped = true;
+    if (ev->flow != NULL)
+        ev->flow->flags |= MB_FLOW_DROP;
+}
+
+int mb_flow_forget(struct mb_engine *e, struct mb_flow *flow)
+{
+    flow->flags |= MB_FLOW_FORGET;
+    return e->running ? 0 : mb__conversation_end(e, flow, MB_END_SHUTDOWN);
+}
+
+/* ---- the clock ------------------------------------------------------------ */
+
+/* Moves the packet clock to |ts| and expires what is due, flows then timers.
+ * Asked for each packet; something happens once a tick. */
+static int clock_to(struct mb_engine *e, int64_t ts)
+{
+    if (ts > e->now)
+        e->now = ts;
+    if (e->now >> TICK_SHIFT == e->tick)
+        return 0;
+    e->tick = e->now >> TICK_SHIFT;
+    struct mb_flow *flow;
+    int err = 0;
+    while (err >= 0 && mb__wheel_due(&e->flows.wheel, e->now) &&
+           (flow = mb__flows_expired(&e->flows, e->now)) != NULL)
+        err = mb__conversation_end(e, flow, MB_END_TIMEOUT);
+    if (err >= 0 && mb__events_next_timer(e->events) <= e->now) {
+        err = mb__events_timers(e->events, e->now);
+        if (err > 0)
+            e->stop = true;
+        else if (err < 0)
+            mb__engine_fail(e, err, "a timer's callback failed");
+    }
+    return err < 0 ? err : 0;
+}
+
+int mb_engine_advance(struct mb_engine *e, int64_t ts)
+{
+    int err = e->sealed ? 0 : seal(e);
+    if (err < 0)
+        return err;
+    e->running = true;
+    err = clock_to(e, ts);
+    e->running = false;
+    return err;
+}
+
+/* ---- packets -------------------------------------------------------------- */
+
+/* Protocols whose header the decoder reads: without it they have no flow. */
+static bool knows_transport(uint8_t ip_proto)
+{
+    switch (ip_proto) {
+    case 1:   /* ICMP */
+    case 6:   /* TCP */
+    case 17:  /* UDP */
+    case 58:  /* ICMPv6 */
+    case 132: /* SCTP */
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether a decoded packet may belong to a flow. */
+static bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
+{
+    if (!(p->flags & MB_PKT_IP) || p->flags & MB_PKT_FRAGMENT)
+        return false;
+    bool bad_sum = p->flags & (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM);
+    if (bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY)
+        return false;
+    return p->flags & MB_PKT_L4 || !knows_transport(p->ip_proto);
+}
+
+static int raise_raw(struct mb_engine *e, const struct mb_packet *p)
+{
+    if (!(mb__events_global(e->events) >> MB_EV_RAW & 1))
+        return 0;
+    struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_RAW, .base = MB_EV_RAW};
+    return mb__engine_raise(e, &ev);
+}
+
+/* What the packets of one frame do. */
+static int process_frame(struct mb_engine *e, struct mb_packet *packets, int count)
+{
+    int err = clock_to(e, packets[0].ts);
+    e->dropped = false;
+    if (err >= 0)
+        err = raise_raw(e, &packets[0]);
+    for (int i = 0; i < count && err >= 0; i++) {
+        const struct mb_packet *p = &packets[i];
+        if (p->anomaly != 0)
+            err = decode_anomaly(e, p);
+        if (err >= 0 && has_flow(e, p))
+            err = mb__conversation_packet(e, p);
+        else if (err >= 0 && p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
+            e->stats.orphans++;
+    }
+    return err;
+}
+
+static int pass_on(struct mb_engine *e, const struct mb_frame *frame)
+{
+    if (e->dropped) {
+        e->stats.dropped++;
+        return 0;
+    }
+    e->stats.kept++;
+    if (e->writer == NULL)
+        return 0;
+    int err = mb_writer_put(e->writer, frame);
+    if (err < 0 && err != MB_EPIPE)
+        mb__engine_fail(e, err, "cannot write packets: %s", mb_error_text(err));
+    return err;
+}
+
+/* Decodes one frame into |out|, its time made never to go backward. */
+static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, struct mb_packet *out)
+{
+    struct mb_frame stamped = *frame;
+    if (stamped.ts < e->decode_now) {
+        stamped.ts = e->decode_now;
+        e->stats.backward_time++;
+    }
+    e->decode_now = stamped.ts;
+    if (stamped.ts >> DECODE_TICK_SHIFT != e->decode_tick) {
+        e->decode_tick = stamped.ts >> DECODE_TICK_SHIFT;
+        mb__decoder_expire(e->decoder, stamped.ts);
+    }
+    e->stats.frames++;
+    e->stats.frame_bytes += frame->wirelen;
+    return mb__decode(e->decoder, link, &stamped, e->stats.frames, out);
+}
+
+/* As many of the frames as fill the batch; their number in |*frames_done|. */
+static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
+{
+    uint8_t packets_of[MB_BURST];
+    int packets = 0, taken = 0;
+    for (; taken < n && packets + MB__MAX_LAYERS <= MB__BATCH; taken++) {
+        int count = decode(e, link, &frames[taken], &e->batch[packets]);
+        for (int i = packets; i < packets + count; i++) {
+            e->batch[i].source = e->source;
+            mb__flows_prefetch_bucket(&e->flows, e->batch[i].hash);
+        }
+        packets_of[taken] = (uint8_t)count;
+        packets += count;
+    }
+    for (int i = 0; i < packets; i++)
+        mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
+    int err = 0, at = 0, done = 0;
+    while (done < taken && err >= 0) {
+        err = process_frame(e, &e->batch[at], packets_of[done]);
+        if (err >= 0)
+            err = pass_on(e, &frames[done]);
+        at += packets_of[done++];
+    }
+    mb__decoder_release(e->decoder);
+    *frames_done = done;
+    return err;
+}
+
+static int run_frames(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
+{
+    int err = e->sealed ? 0 : seal(e);
+    if (err >= 0 && e->running)
+        err = mb__engine_fail(e, MB_ESTATE, "a callback cannot feed packets to its own engine");
+    if (err < 0)
+        return err;
+    e->running = true;
+    for (int done = 0, step = 0; done < n && err >= 0; done += step)
+        err = run_batch(e, link, frames + done, n - done, &step);
+    e->running = false;
+    return err;
+}
+
+int mb_engine_frame(struct mb_engine *e, int linktype, const struct mb_frame *frame)
+{
+    return run_frames(e, linktype, frame, 1);
+}
+
+/* Nothing comes from a live source: time goes on all the same. */
+static int run_idle(struct mb_engine *e)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return mb_engine_advance(e, now.tv_sec * SECOND + now.tv_nsec);
+}
+
+int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_packets)
+{
+    struct mb_frame frames[MB_BURST];
+    uint64_t done = 0;
+    int link = 0, err = 0;
+    while (!e->stop && (max_packets == 0 || done < max_packets)) {
+        int n = mb__source_burst(source, frames, MB_BURST, &link);
+        if (n == MB__SOURCE_IDLE) {
+            err = run_idle(e);
+            return err < 0 ? err : 1;
+        }
+        if (n < 0)
+            return mb__engine_fail(e, n, "%s", source->warning[0] ? source->warning : mb_error_text(n));
+        if (n == 0) {
+            e->source++;
+            return 0;
+        }
+        err = run_frames(e, link, frames, n);
+        if (err < 0)
+            return err;
+        if (source->ops->counters != NULL)
+            source->ops->counters(source, &e->stats.kernel_received, &e->stats.kernel_dropped);
+        done += (uint64_t)n;
+    }
+    return e->stop ? 0 : 1;
+}
+
+/* ---- the end -------------------------------------------------------------- */
+
+static int by_id(const void *a, const void *b)
+{
+    const struct mb_flow *x = *(struct mb_flow *const *)a, *y = *(struct mb_flow *const *)b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+int mb_engine_finish(struct mb_engine *e)
+{
+    int err = e->sealed ? 0 : seal(e);
+    size_t n = 0, count = err < 0 ? 0 : e->flows.pool.used;
+    struct mb_flow **flows = malloc((count + 1) * sizeof *flows);
+    if (err < 0 || flows == NULL) {
+        free(flows);
+        return err < 0 ? err : mb__engine_fail(e, MB_ENOMEM, "%s", mb_error_text(MB_ENOMEM));
+    }
+    for (struct mb_flow *flow = NULL; n < count && (flow = mb__flows_each(&e->flows, flow)) != NULL;)
+        flows[n++] = flow;
+    qsort(flows, n, sizeof *flows, by_id);
+    e->running = true;
+    for (size_t i = 0; i < n; i++) {
+        int failed = mb__conversation_end(e, flows[i], MB_END_SHUTDOWN);
+        if (failed < 0 && err >= 0)
+            err = failed;
+    }
+    e->running = false;
+    free(flows);
+    int failed = mb__outputs_finish(e->outputs);
+    return err < 0 ? err : failed;
+}
+
+void mb_engine_stop(struct mb_engine *e)
+{
+    e->stop = true;
+}
+
+bool mb_engine_stopped(const struct mb_engine *e)
+{
+    return e->stop;
+}
+
+/* ---- questions ------------------------------------------------------------ */
+
+const char *mb_engine_errmsg(const struct mb_engine *e)
+{
+    return e->errmsg;
+}
+
+int64_t mb_engine_now(const struct mb_engine *e)
+{
+    return e->now;
+}
+
+void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w)
+{
+    e->writer = w;
+}
+
+void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)
+{
+    *stats = e->stats;
+    stats->stream_memory = e->memory.used;
+    stats->stream_memory_peak = e->memory.peak;
+    if (e->sealed) {
+        stats->flows_active = e->flows.pool.used;
+        stats->flow_memory = mb__flows_memory(&e->flows);
+    }
+}
+
+struct mb__outputs **mb__engine_outputs(const struct mb_engine *e)
+{
+    return (struct mb__outputs **)&e->outputs;
+}
+
+void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg)
+{
+    if (!e->sealed)
+        return;
+    for (const struct mb_flow *flow = NULL; (flow = mb__flows_each(&e->flows, flow)) != NULL;)
+        fn(flow, arg);
+}

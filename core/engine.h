@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* engine -- the parts of one engine, and what its own files share
+ *
+ *   engine.c        life, the run loop, the clock, verdicts
+ *   conversation.c  one packet of a flow: endpoints, stream, protocol, events
+ *
+ * The first frame seals the engine: monitors are made before it, because each
+ * has a pointer in every flow and the flow table is laid out then.
+ */
+#ifndef MB_ENGINE_H
+#define MB_ENGINE_H
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "event/event.h"
+#include "flow/stream.h"
+#include "flow/table.h"
+#include "mosbox.h"
+#include "output/output.h"
+#include "packet/packet.h"
+#include "proto/proto.h"
+
+#define MB__MAX_MONITORS 16
+#define MB__BATCH (MB_BURST + MB__MAX_LAYERS) /* packets decoded before they are looked up */
+
+/* Built-in events raised by protocol parsers. */
+#define MB__PROTO_EVENTS ((1ull << MB_EV_BUILTIN) - (1ull << MB_EV_PROTOCOL))
+
+struct mb_engine {
+    struct mb_config config;
+    struct mb__hash_key key;
+    struct mb__memory memory;
+    struct mb__decoder *decoder;
+    struct mb__flows flows;
+    struct mb__events *events;
+    struct mb__stream_config streams;
+    struct mb__proto_sink sink;     /* what parsers report to */
+    struct mb_event *parsed;        /* the event whose bytes a parser is reading */
+    struct mb_writer *writer;
+    struct mb__outputs *outputs;    /* NULL until somebody asks for a log or a tally */
+    int64_t now;                    /* packet clock, ns */
+    int64_t tick;                   /* of the wheel, last looked at */
+    int64_t decode_tick;            /* of the decoder's clock, last looked at */
+    int64_t decode_now;             /* the clock as decoding sees it, up to a burst ahead */
+    size_t proto_slot;              /* where a flow's parser is, bytes from its start; 0: none */
+    uint32_t monitors;
+    uint8_t source;                 /* counted from 0, for mb_packet.source */
+    bool sealed;                    /* the first frame has come */
+    bool running;                   /* inside a callback, perhaps */
+    bool dropped;                   /* verdict on the present frame */
+    volatile bool stop;
+    struct mb_stats stats;
+    char errmsg[MB_ERRBUF_SIZE];
+    struct mb_packet batch[MB__BATCH];
+};
+
+/* Remembers an error sentence; gives |code| back. */
+int mb__engine_fail(struct mb_engine *e, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Raises |ev|; a polite stop is noted. 0 or < 0. */
+int mb__engine_raise(struct mb_engine *e, struct mb_event *ev);
+/* Counts anomaly |reason| and raises its event on |flow| (NULL: no flow). */
+int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int reason);
+
+/* One packet that may belong to a flow. 0 or < 0. */
+int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p);
+/* Ends a flow for |reason|: last bytes, flow_end, and all it had is freed. */
+int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason);
+/* What protocol parsers call. */
+int mb__conversation_emit(struct mb__proto_sink *sink, uint32_t event, int side, const void *record,
+                          const uint8_t *data, uint64_t len);
+
+#endif

@@ -35,23 +35,19 @@ static void put_addr(struct mb__text *t, const struct mb_addr *a)
     t->at = p;
 }
 
-/* IANA's keyword in the case Suricata writes it; a bare number has three digits. */
+/* A protocol without a name has three digits, as Suricata writes it. */
 static void put_proto(struct mb__text *t, int ip_proto)
 {
     const char *name = mb__ip_proto_name(ip_proto);
-    char *p = mb__text_room(t, 24);
-    *p++ = '"';
-    if (ip_proto == ICMPV6) {
-        memcpy(p, "IPv6-ICMP", 9);
-        p += 9;
-    } else if (name == NULL) {
-        p = mb__put_padded(p, (uint64_t)ip_proto, 3);
-    } else {
-        for (; *name != '\0'; name++)
-            *p++ = *name >= 'a' && *name <= 'z' ? (char)(*name - 'a' + 'A') : *name;
+    if (name != NULL) {
+        put_name(t, name);
+        return;
     }
-    *p++ = '"';
-    t->at = p;
+    char *p = mb__text_room(t, 5);
+    *p = '"';
+    p = mb__put_padded(p + 1, (uint64_t)ip_proto, 3);
+    *p = '"';
+    t->at = p + 1;
 }
 
 /* ---- states ----------------------------------------------------------------- */

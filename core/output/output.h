@@ -63,7 +63,7 @@ void mb__record_csv(struct mb__text *t, const struct mb_flow *flow, const struct
 void mb__record_csv_header(struct mb__text *t);
 void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, struct mb__iso_cache *iso);
 
-/* Name of an IP protocol in lower case, "tcp"; NULL if it has none here. */
+/* Name of an IP protocol as EVE has it, "TCP", "IPv6-ICMP"; NULL: none here. */
 const char *mb__ip_proto_name(int ip_proto);
 /* All 64 bits of which mb_flow_stable_id() gives 53. */
 uint64_t mb__flow_stable_hash(const struct mb_flow *flow);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* record -- mosbox's own flow record, as JSON and as CSV, from one table
  *
- *   {"event":"flow", <flow fields>, "client":{<side fields>}, "server":{<side fields>}}
- *   start,end,...,client_ip,client_port,...,server_ip,server_port,...
+ *   {<flow fields>, "client":{<side fields>}, "server":{<side fields>}}
+ *   timestamp,flow_id,...,client_packets,...,server_packets,...
  *
- * What is not known or does not apply is left out of JSON and empty in CSV.
- * mosbox-json(7) describes every field; a test holds it against this table.
+ * The first fields are those that every record of mosbox begins with, named as
+ * in EVE. What is not known or does not apply is left out of JSON and empty in
+ * CSV. mosbox-json(7) describes every field; a test holds it against this table.
  */
 #include "output/output.h"
 
@@ -14,11 +15,12 @@
 #define ICMP 1
 #define ICMPV6 58
 #define FIELD_ROOM 128 /* bytes of the longest key, quotes and value together */
+#define KEY_ROOM 24    /* keys are copied whole: a constant is faster than a length */
 
 /* The flow a record is about. */
 struct subject {
     const struct mb_flow *flow;
-    const struct mb_endpoint *end; /* side fields: whose */
+    const struct mb_endpoint *end; /* side fields: whose; flow fields: the client's */
     const struct mb__rtt *rtt;     /* side fields: measured to it; NULL: not */
     struct mb__iso_cache *iso;
 };
@@ -27,7 +29,7 @@ struct subject {
 typedef char *(*put_value)(char *p, const struct subject *s);
 
 struct field {
-    const char *key; /* quoted, with its colon and the comma before */
+    char key[KEY_ROOM]; /* quoted, with its colon and the comma before */
     uint8_t key_len;
     bool quoted;
     put_value put;
@@ -43,25 +45,25 @@ struct field {
 const char *mb__ip_proto_name(int ip_proto)
 {
     switch (ip_proto) {
-    case ICMP: return "icmp";
-    case 2: return "igmp";
-    case 4: return "ipip";
-    case TCP: return "tcp";
-    case UDP: return "udp";
-    case 33: return "dccp";
-    case 41: return "ipv6";
-    case 46: return "rsvp";
-    case 47: return "gre";
-    case 50: return "esp";
-    case 51: return "ah";
-    case ICMPV6: return "ipv6-icmp";
-    case 88: return "eigrp";
-    case 89: return "ospf";
-    case 103: return "pim";
-    case 112: return "vrrp";
-    case 115: return "l2tp";
-    case 132: return "sctp";
-    case 136: return "udplite";
+    case ICMP: return "ICMP";
+    case 2: return "IGMP";
+    case 4: return "IPIP";
+    case TCP: return "TCP";
+    case UDP: return "UDP";
+    case 33: return "DCCP";
+    case 41: return "IPv6";
+    case 46: return "RSVP";
+    case 47: return "GRE";
+    case 50: return "ESP";
+    case 51: return "AH";
+    case ICMPV6: return "IPv6-ICMP";
+    case 88: return "EIGRP";
+    case 89: return "OSPF";
+    case 103: return "PIM";
+    case 112: return "VRRP";
+    case 115: return "L2TP";
+    case 132: return "SCTP";
+    case 136: return "UDPLite";
     default: return NULL;
     }
 }
@@ -78,16 +80,6 @@ static char *put_name(char *p, const char *name)
 static char *put_flag(char *p, bool v)
 {
     return put_name(p, v ? "true" : "false");
-}
-
-/* "2024-01-02T03:04:05.678901234Z" */
-static char *put_time(char *p, struct mb__iso_cache *iso, int64_t ts)
-{
-    int64_t below_us = ts % 1000;
-    char *zone = mb__put_iso(p, iso, ts) - 5;
-    zone = mb__put_padded(zone, (uint64_t)(below_us < 0 ? below_us + 1000 : below_us), 3);
-    *zone = 'Z';
-    return zone + 1;
 }
 
 /* Microseconds as seconds; 0: not known. */
@@ -113,19 +105,50 @@ static char *put_id(char *p, const struct subject *s)
     return mb__put_u64(p, mb_flow_stable_id(s->flow));
 }
 
+static char *put_type(char *p, const struct subject *s)
+{
+    (void)s;
+    return put_name(p, "flow");
+}
+
 static char *put_start(char *p, const struct subject *s)
 {
-    return put_time(p, s->iso, s->flow->first_ts);
+    return mb__put_iso(p, s->iso, s->flow->first_ts);
 }
 
 static char *put_end(char *p, const struct subject *s)
 {
-    return put_time(p, s->iso, s->flow->last_ts);
+    return mb__put_iso(p, s->iso, s->flow->last_ts);
 }
 
 static char *put_duration(char *p, const struct subject *s)
 {
     return mb__put_fixed(p, s->flow->last_ts - s->flow->first_ts, 9);
+}
+
+static bool has_ports(const struct mb_flow *flow)
+{
+    return flow->ip_proto == TCP || flow->ip_proto == UDP || flow->ip_proto == 132 || flow->ip_proto == 136;
+}
+
+static char *put_src_ip(char *p, const struct subject *s)
+{
+    return p + mb_addr_text(&s->flow->end[MB_CLIENT].addr, p);
+}
+
+static char *put_src_port(char *p, const struct subject *s)
+{
+    return has_ports(s->flow) ? mb__put_u64(p, s->flow->end[MB_CLIENT].port) : p;
+}
+
+static char *put_dest_ip(char *p, const struct subject *s)
+{
+    return p + mb_addr_text(&s->flow->end[MB_SERVER].addr, p);
+}
+
+static char *put_dest_port(char *p, const struct subject *s)
+{
+    return has_ports(s->flow) ? mb__put_u64(p, s->flow->end[MB_SERVER].port) : p;
 }
 
 static char *put_proto(char *p, const struct subject *s)
@@ -185,40 +208,29 @@ static char *put_community_id(char *p, const struct subject *s)
 }
 
 static const struct field flow_fields[] = {
-    NUMBER("id", put_id),
-    STRING("start", put_start),
+    STRING("timestamp", put_start),
+    NUMBER("flow_id", put_id),
+    STRING("event_type", put_type),
+    STRING("src_ip", put_src_ip),
+    NUMBER("src_port", put_src_port),
+    STRING("dest_ip", put_dest_ip),
+    NUMBER("dest_port", put_dest_port),
+    STRING("proto", put_proto),
+    STRING("community_id", put_community_id),
+    NUMBER("ip_version", put_ip_version),
+    STRING("app_proto", put_app),
+    NUMBER("vlan", put_vlan),
+    NUMBER("tunnel_id", put_tunnel),
     STRING("end", put_end),
     NUMBER("duration", put_duration),
-    STRING("proto", put_proto),
-    NUMBER("ip_version", put_ip_version),
-    STRING("app", put_app),
-    STRING("reason", put_reason),
-    NUMBER("vlan", put_vlan),
-    NUMBER("tunnel", put_tunnel),
+    STRING("end_reason", put_reason),
     NUMBER("midstream", put_midstream),
     NUMBER("alerted", put_alerted),
     NUMBER("dropped", put_dropped),
     NUMBER("anomalies", put_anomalies),
-    STRING("community_id", put_community_id),
 };
 
 /* ---- fields of a side ------------------------------------------------------- */
-
-static char *put_ip(char *p, const struct subject *s)
-{
-    return p + mb_addr_text(&s->end->addr, p);
-}
-
-static char *put_port(char *p, const struct subject *s)
-{
-    switch (s->flow->ip_proto) {
-    case TCP:
-    case UDP:
-    case 132:
-    case 136: return mb__put_u64(p, s->end->port);
-    default: return p;
-    }
-}
 
 /* Of ICMP: isn holds type << 8 | code of the side's first message. */
 static bool has_icmp(const struct subject *s)
@@ -309,12 +321,10 @@ static char *put_ttl(char *p, const struct subject *s)
 }
 
 static const struct field side_fields[] = {
-    STRING("ip", put_ip),
-    NUMBER("port", put_port),
-    NUMBER("icmp_type", put_icmp_type),
-    NUMBER("icmp_code", put_icmp_code),
     NUMBER("packets", put_packets),
     NUMBER("bytes", put_bytes),
+    NUMBER("icmp_type", put_icmp_type),
+    NUMBER("icmp_code", put_icmp_code),
     STRING("state", put_state),
     STRING("flags", put_flags),
     NUMBER("retransmits", put_retransmits),
@@ -346,7 +356,7 @@ static void json_fields(struct mb__text *t, const struct field *fields, size_t c
         const struct field *f = &fields[n];
         size_t skip = t->at[-1] == '{';
         char *p = mb__text_room(t, FIELD_ROOM), *value = p + f->key_len - skip + f->quoted;
-        memcpy(p, f->key + skip, f->key_len - skip);
+        memcpy(p, f->key + skip, KEY_ROOM - 1);
         char *end = f->put(value, s);
         if (end == value)
             continue;
@@ -363,7 +373,7 @@ void mb__record_json(struct mb__text *t, const struct mb_flow *flow, const struc
 {
     struct subject client = subject_of(flow, rtts, MB_CLIENT, iso);
     struct subject server = subject_of(flow, rtts, MB_SERVER, iso);
-    MB__TEXT_LITERAL(t, "{\"event\":\"flow\"");
+    mb__text_char(t, '{');
     json_fields(t, flow_fields, COUNT(flow_fields), &client);
     MB__TEXT_LITERAL(t, ",\"client\":{");
     json_fields(t, side_fields, COUNT(side_fields), &client);

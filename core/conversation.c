@@ -544,6 +544,8 @@ static void count_packet(struct mb_engine *e, struct mb_flow *flow, int side, co
     if (from->packets == 0) {
         from->ttl = p->ttl;
         from->flags |= MB_SIDE_SEEN;
+        if (p->ip_proto == 1 || p->ip_proto == 58)
+            from->isn = (uint32_t)p->icmp_type << 8 | p->icmp_code;
         if (flow->end[!side].packets != 0)
             mb__flows_answered(&e->flows, flow);
     }

@@ -220,7 +220,7 @@ enum mb_anomaly {
     MB_ANOMALY_FLOW_LIMIT = 33,      /* the flow table is full */
     MB_ANOMALY_PROTO = 34,           /* a parser met bytes that its protocol does not allow */
     MB_ANOMALY_IPV6_LEN = 35,        /* IPv6 payload length 0 without jumbogram, or too long */
-    MB_ANOMALY_IPV6_EXT_TRUNCATED = 36, /* packet ends inside an extension header */
+    MB_ANOMALY_IPV6_EXT_TRUNCATED = 36, /* packet ends inside or right after an extension header */
     MB_ANOMALY_IPV6_EXT_DUPLICATE = 37, /* a second fragment header */
     MB_ANOMALY_IPV6_OPTION = 38,     /* unknown option in a destination or hop-by-hop header */
     MB_ANOMALY_FRAG_USELESS = 39,    /* a fragment header on a whole datagram (RFC 6946) */

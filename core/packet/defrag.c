@@ -422,8 +422,12 @@ enum mb__layer mb__defrag_add(struct mb__walk *w, const struct mb__fragment_plac
     if (dg == NULL)
         return mb__broken(w, MB_ANOMALY_FRAG_LIMIT);
     uint32_t end = place->offset + len;
-    if (!agree_on_end(dg, end, place->more))
+    bool overlap = place->offset < dg->highest;
+    if (!agree_on_end(dg, end, place->more)) {
+        if (overlap)
+            mb__odd(p, MB_ANOMALY_FRAG_OVERLAP);
         return mb__broken(w, MB_ANOMALY_FRAG_LEN);
+    }
     if (!keep_head(g, dg, p, place)) /* first: bytes at offset 0 never come without it */
         return mb__broken(w, MB_ANOMALY_FRAG_LIMIT);
     struct outcome outcome = insert(g, dg, place->offset, end, w->c.at);

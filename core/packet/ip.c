@@ -263,6 +263,8 @@ static struct ipv6_chain ipv6_extensions(struct mb__walk *w, uint8_t proto)
     bool fragment_seen = false;
     for (int i = 0; i < MAX_EXTENSIONS; i++) {
         if (!ipv6_is_extension(chain.proto)) {
+            if (i > 0 && mb__cursor_left(&w->c) == 0 && chain.proto != MB__PROTO_NONE)
+                mb__odd(w->p, MB_ANOMALY_IPV6_EXT_TRUNCATED);
             chain.whole = true;
             return chain;
         }

@@ -4,4 +4,5 @@
 /* cffi: begin */
 extern "Python" int mb_py_event(struct mb_event *ev, void *arg);
 extern "Python" int mb_py_filter(struct mb_event *ev, void *arg);
+extern "Python" void mb_py_free(void *user);
 /* cffi: end */

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""config -- a YAML file and `--set KEY=VALUE` become options and settings of the core.
+
+    checksums: verify
+    output: [eve:eve.json]
+    timeouts: {tcp: 1h, udp: 30s}
+    limits: {flows: 200k, stream_bytes: 4MiB}
+    portwatch:                  # the options of an app, under its name
+      limit: 50
+
+A key nobody knows is an error that names file, line and the nearest key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mosbox._core import ffi, lib
+from mosbox.hints import did_you_mean
+from mosbox.options import COMMON, Option, parse_duration, parse_size
+
+__all__ = ["Config", "core_keys", "read_config"]
+
+TUNNELS = {
+    "ipip": lib.MB_TUNNEL_IPIP,
+    "gre": lib.MB_TUNNEL_GRE,
+    "vxlan": lib.MB_TUNNEL_VXLAN,
+    "geneve": lib.MB_TUNNEL_GENEVE,
+    "gtpu": lib.MB_TUNNEL_GTPU,
+    "teredo": lib.MB_TUNNEL_TEREDO,
+    "erspan": lib.MB_TUNNEL_ERSPAN,
+}
+_TUNNEL_SETS = {"all": sum(TUNNELS.values()), "none": 0, "default": lib.MB_TUNNEL_DEFAULT}
+_NOT_IN_FILES = {"config", "set"}
+
+
+@dataclass
+class Config:
+    """What was chosen: options every app has, the app's own, fields of struct mb_config."""
+
+    common: dict[str, Any] = field(default_factory=dict)
+    app: dict[str, Any] = field(default_factory=dict)
+    core: dict[str, int] = field(default_factory=dict)
+
+
+def parse_decap(text: str) -> int:
+    """Bits of enum mb_tunnel for "gre,vxlan", "all", "none"."""
+    bits = 0
+    for word in str(text).split(","):
+        name = word.strip().lower()
+        known = TUNNELS | _TUNNEL_SETS
+        if name not in known:
+            raise ValueError(f"decap: no tunnel {name!r}{did_you_mean(name, known)}")
+        bits |= known[name]
+    return bits
+
+
+def _nanoseconds(text: Any) -> int:
+    return round(parse_duration(text) * 1e9)
+
+
+def _flag(text: Any) -> int:
+    return int(Option(False, "", type=bool, name="value").value(text))
+
+
+def _word(choices: dict[str, int]) -> Callable[[Any], int]:
+    def parse(text: Any) -> int:
+        if text not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        return choices[text]
+
+    return parse
+
+
+_WORDS: dict[str, Callable[[Any], int]] = {
+    "checksums": _word({"ignore": lib.MB_CHECKSUMS_IGNORE, "verify": lib.MB_CHECKSUMS_VERIFY}),
+    "overlap": _word({"first": lib.MB_OVERLAP_FIRST, "last": lib.MB_OVERLAP_LAST}),
+    "decap": parse_decap,
+    "seed": parse_size,
+}
+_RENAMED = {"key_vlan": "vlan_key", "key_tunnel": "tunnel_key"}
+
+
+def core_keys() -> dict[str, tuple[str, Callable[[Any], int]]]:
+    """Configuration key -> field of struct mb_config and how its value is read.
+
+    Fields timeout_X are timeouts.X, max_X are limits.X; the header is the only list.
+    """
+    keys: dict[str, tuple[str, Callable[[Any], int]]] = {}
+    for name, part in ffi.typeof("struct mb_config").fields:
+        if name.startswith("spare"):
+            continue
+        if name.startswith("timeout_"):
+            keys["timeouts." + name.removeprefix("timeout_")] = (name, _nanoseconds)
+        elif name.startswith("max_"):
+            keys["limits." + name.removeprefix("max_")] = (name, parse_size)
+        else:
+            flag = _flag if part.type.cname == "uint8_t" else parse_size
+            keys[_RENAMED.get(name, name)] = (name, _WORDS.get(name, flag))
+    return keys
+
+
+class _Keys:
+    """Takes keys one by one, in the order of the file, and knows whose they are."""
+
+    def __init__(self, config: Config, app: str, options: dict[str, Option], apps: Iterable[str]):
+        self.config = config
+        self.app = app
+        self.options = options
+        self.apps = set(apps)
+        self.core = core_keys()
+        self.common = {o.name: o for o in COMMON if o.name not in _NOT_IN_FILES}
+
+    def take(self, key: str, value: Any) -> bool:
+        """Whether the key is known; its value is put where it belongs."""
+        key = key.replace("-", "_")
+        section, _, rest = key.partition(".")
+        if section.replace("_", "-") == self.app and rest in self.options:
+            self.config.app[rest] = self.options[rest].value(value)
+        elif key in self.core:
+            name, read = self.core[key]
+            try:
+                self.config.core[name] = read(value)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+        elif key in self.common:
+            self.config.common[key] = self.common[key].value(value)
+        else:
+            return False
+        return True
+
+    def hint(self, key: str) -> str:
+        mine = [f"{self.app}.{name}" for name in self.options]
+        return did_you_mean(key, [*self.core, *self.common, *mine])
+
+    def foreign(self, section: str) -> bool:
+        """Whether a section belongs to another app: one file may serve several."""
+        return section in self.apps and section != self.app
+
+
+def read_config(
+    path: str | None,
+    settings: Iterable[str],
+    *,
+    app: str,
+    options: dict[str, Option],
+    apps: Iterable[str] = (),
+    unknown: Callable[[str, str], bool] = lambda key, value: False,
+) -> Config:
+    """The file, then each `KEY=VALUE` on top; `unknown` may take keys of an app's own."""
+    config = Config()
+    keys = _Keys(config, app, options, apps)
+    if path is not None:
+        _read_file(path, keys)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting}: it is KEY=VALUE")
+        if not keys.take(key.strip(), value.strip()) and not unknown(key.strip(), value.strip()):
+            raise ValueError(f"--set {setting}: no key {key!r}{keys.hint(key)}")
+    return config
+
+
+def _read_file(path: str, keys: _Keys) -> None:
+    import yaml
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            root = yaml.compose(file, yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 0
+            raise ValueError(f"{path}:{line}: {error.problem}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+    if root is None:
+        return
+    _walk(path, root, "", keys, yaml)
+
+
+def _walk(path: str, node: Any, prefix: str, keys: _Keys, yaml: Any) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        what = f"{prefix[:-1]} holds" if prefix else "the file holds"
+        raise ValueError(f"{path}:{node.start_mark.line + 1}: {what} no keys")
+    for key_node, value_node in node.value:
+        key = prefix + str(key_node.value)
+        line = key_node.start_mark.line + 1
+        if not prefix and keys.foreign(key):
+            continue
+        if isinstance(value_node, yaml.MappingNode) and not prefix:
+            _walk(path, value_node, key + ".", keys, yaml)
+            continue
+        value = yaml.SafeLoader("").construct_document(value_node)
+        try:
+            known = keys.take(key, value)
+        except ValueError as error:
+            raise ValueError(f"{path}:{line}: {error}") from None
+        if not known:
+            raise ValueError(f"{path}:{line}: no key {key!r}{keys.hint(key)}")

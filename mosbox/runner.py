@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""runner -- an app, its sources and its outputs joined into one run.
+
+The core is called in slices of packets, and between slices Python looks after
+signals, the progress bar and stopped runs. What a run writes does not depend on
+how it is sliced.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MethodType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mosbox.config import core_keys
+from mosbox.dispatch import Session
+from mosbox.engine import STDIO, Engine, Source, Writer, check_readable
+from mosbox.events import EVENTS, EventKind, FlowRecord
+from mosbox.outputs import Outputs
+
+if TYPE_CHECKING:
+    from mosbox.app import App, event
+
+__all__ = ["Plan", "Run", "flows", "run"]
+
+SLICE = 1 << 15  # packets between two looks at signals
+BIG = 32 << 20  # bytes of a capture that is worth a progress bar
+
+AnyApp = TypeVar("AnyApp", bound="App")
+
+
+@dataclass
+class Plan:
+    """What to run an app on. The fields are the options every app has."""
+
+    read: list[str] = field(default_factory=list)
+    interface: str | None = None
+    write: str | None = None
+    output: list[str] = field(default_factory=list)
+    bpf: str = ""
+    core: dict[str, int] = field(default_factory=dict)
+    on_error: str = "stop"
+    quiet: bool = False
+    verbose: bool = False
+    collect: bool = False  # keep records in app.records instead of writing them
+    signals: bool = False  # SIGINT ends the run, SIGUSR1 tells, SIGHUP reloads
+
+    def validate(self) -> None:
+        """Raises ValueError or OSError for what cannot work, before anything is written."""
+        if bool(self.read) == bool(self.interface):
+            raise ValueError("packets come from -r FILE or from -i IF, one of them")
+        for path in self.read:
+            check_readable(path)
+            if self._is_written(path):
+                raise ValueError(f"{path} cannot be read and written at once")
+        if self.read.count(STDIO) > 1:
+            raise ValueError("standard input can be read once")
+
+    def _is_written(self, path: str) -> bool:
+        if self.write is None or STDIO in (path, self.write) or not os.path.exists(self.write):
+            return False
+        return os.path.samefile(path, self.write)
+
+    def outputs(self) -> list[str]:
+        """The outputs asked for, or what suits standard output."""
+        if self.collect and not self.output:
+            return []
+        if self.output:
+            on_stdout = [o for o in self.output if ":" not in o or o.endswith(":-")]
+            if on_stdout and self.write == STDIO:
+                raise ValueError(f"-w - and -o {on_stdout[0]} both want standard output")
+            return self.output
+        if self.write == STDIO:
+            return []
+        return ["table" if sys.stdout.isatty() else "json"]
+
+
+class Run:
+    """One run of an app. `app.engine` and `app.outputs` are there from open() to close()."""
+
+    def __init__(self, app: App, plan: Plan) -> None:
+        self.app = app
+        self.plan = plan
+        self.started = False  # past the point where a ValueError means a bad option
+        self._stack = ExitStack()
+        self._pending: list[Callable[[], object]] = []  # timers wait for the first packet's clock
+        self._wanted: list[int] = []  # signals not looked at yet
+        self._events: dict[str, int] = {}
+        self._interrupted = False
+
+    def __enter__(self) -> Run:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- set up
+
+    def _open(self) -> None:
+        plan, app = self.plan, self.app
+        plan.validate()
+        specs = plan.outputs()
+        self.source = self._open_source(0)
+        live = plan.interface is not None
+        self.outputs = app._outputs = Outputs(
+            type(app), specs, line_buffered=live, quiet=plan.quiet, collect=plan.collect
+        )
+        self._stack.callback(self.outputs.close)
+        self.engine = Engine(**plan.core)
+        self.session = Session(self.engine, app.name, go_on=plan.on_error == "continue")
+        self._stack.callback(self.session.close)
+        self._stack.callback(self.engine.close)
+        if plan.write is not None:
+            self.writer = Writer(plan.write, self.source.linktype)
+            self._stack.callback(self.writer.close)
+            self.engine.set_writer(self.writer)
+        self.outputs.attach(self.engine)
+        app._runner = self
+        self._listen()
+        app.start()
+
+    def _open_source(self, index: int) -> Source:
+        plan = self.plan
+        if plan.interface is not None:
+            source = Source.live(plan.interface)
+        else:
+            source = Source.file(plan.read[index])
+        try:
+            if plan.bpf:
+                source.filter(plan.bpf)
+        except ValueError as error:
+            source.close()
+            raise ValueError(f"filter {plan.bpf!r}: {error}") from None
+        return source
+
+    def _listen(self) -> None:
+        """Makes the app's on_ methods registrations, its events and its scope known."""
+        from mosbox._core import lib
+
+        app, session = self.app, self.session
+        if app.scope:
+            code = lib.mb_monitor_scope(session.monitor, app.scope.encode())
+            self.engine.check(code)
+        if app.history:
+            self.engine.check(lib.mb_monitor_history(session.monitor, app.history))
+        for name, subscribed in app._subscriptions.items():
+            method = getattr(app, name)
+            number, kind = self._event(subscribed)
+            session.on(number, kind, method, getattr(method, "hook", ""), label=name)
+
+    def _event(self, wanted: str | event) -> tuple[int, EventKind]:
+        """Number and kind of an event, defining it and its parents if need be."""
+        if isinstance(wanted, str):
+            return EVENTS[wanted].id, EVENTS[wanted]
+        kind = wanted.kind
+        if wanted.name not in self._events:
+            parent, _ = self._event(wanted.parent)
+            when = wanted.when
+            if when is not None and when in vars(type(self.app)).values():
+                when = MethodType(when, self.app)  # a method of the app
+            try:
+                number = self.session.define(
+                    parent, kind, wanted.where, wanted.bpf, when, f"filter of {wanted.name}"
+                )
+            except ValueError as error:
+                raise ValueError(f"event {wanted.name}: {error}") from None
+            self._events[wanted.name] = number
+        return self._events[wanted.name], kind
+
+    # -- for the app
+
+    def every(self, seconds: float, call: Callable[[], object]) -> None:
+        if seconds <= 0:
+            raise ValueError("every() needs more than 0 seconds")
+        self._with_clock(lambda: self.session.timer(seconds, call, seconds))
+
+    def after(self, seconds: float, call: Callable[[], object]) -> None:
+        self._with_clock(lambda: self.session.timer(seconds, call))
+
+    def _with_clock(self, add: Callable[[], object]) -> None:
+        if self.engine.now:
+            add()
+        else:
+            self._pending.append(add)
+
+    def raise_event(self, name: str) -> None:
+        from mosbox._core import lib
+
+        if name not in self._events:
+            raise ValueError(f"{self.app.name} has no event {name!r} that anybody listens to")
+        code = lib.mb_event_raise(self.session.current_event(), self._events[name])
+        self.engine.check(code)
+
+    # -- the run
+
+    def go(self) -> None:
+        """All packets of all sources, then the end of all flows."""
+        self.started = True
+        with self._signals():
+            for index in range(max(1, len(self.plan.read))):
+                if index:
+                    self._next_source(index)
+                self._drain()
+                if self._interrupted or self.engine.stopped:
+                    break
+            self.session.run(self.engine.finish)
+        self.app.finish()
+        self.outputs.result(self.app.name, self.app.table(), self.engine.now)
+        self.outputs.flush()
+        self._report()
+
+    def _next_source(self, index: int) -> None:
+        self.source.close()
+        self.source = self._open_source(index)
+        if self.plan.write is not None and self.source.linktype != self.writer.linktype:
+            ours, theirs = self.source.linktype, self.writer.linktype
+            raise ValueError(
+                f"{self.source.name} has link type {ours}, what is written has {theirs}"
+            )
+
+    def _drain(self) -> None:
+        """Runs the source to its end, or until somebody wants to stop."""
+        engine, source, session = self.engine, self.source, self.session
+        if self._pending and session.run(lambda: engine.run(source, 1)):
+            for add in self._pending:
+                add()
+            self._pending.clear()
+        with self._progress() as tell:
+            while session.run(lambda: engine.run(source, SLICE)):
+                tell()
+                if self._wanted:
+                    self._attend()
+                if self._interrupted:
+                    break
+        if self._wanted:
+            self._attend()
+        if warning := source.warning():
+            self.outputs.say(f"{source.name}: {warning}")
+
+    def _report(self) -> None:
+        session = self.session
+        if session.failures:
+            self.outputs.say(
+                f"{self.app.name}: {session.failures} failures were passed over, the first: "
+                f"{describe(session.first_failure)}",
+                always=True,
+            )
+        if self.plan.verbose:
+            self.outputs.say(self.status())
+
+    def status(self) -> str:
+        """One line about the run so far."""
+        stats = self.engine.stats()
+        shown = ("frames", "kept", "dropped", "flows", "flows_active", "orphans", "kernel_dropped")
+        counts: dict[str, Any] = {name: stats[name] for name in shown if name in stats}
+        counts["anomalies"] = sum(stats["anomalies"].values())
+        counts["alerts"] = self.app.alerts
+        counts |= self.app.counters
+        return f"{self.app.name}: " + " ".join(f"{k}={v}" for k, v in counts.items())
+
+    # -- signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Takes the signals while the run lasts, if the plan says so."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        wanted = numbers if self.plan.signals else ()
+        before = {number: signal.signal(number, self._on_signal) for number in wanted}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            if self._interrupted:  # the second one means it
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            self._interrupted = True
+            self.engine.stop()
+        else:
+            self._wanted.append(number)
+
+    def _attend(self) -> None:
+        """Does what signals asked for, between two slices."""
+        wanted, self._wanted = self._wanted, []
+        for number in wanted:
+            if number == signal.SIGUSR1:
+                self.outputs.say(self.status(), always=True)
+            elif number == signal.SIGHUP:
+                self._reload()
+
+    def _reload(self) -> None:
+        try:
+            self.app.reload()
+        except Exception as error:
+            self.outputs.say(f"not reloaded, going on as before: {describe(error)}", always=True)
+        self.outputs.reopen()
+
+    # -- the bar
+
+    @contextmanager
+    def _progress(self) -> Iterator[Callable[[], None]]:
+        """A bar on the terminal while a long capture is read; what moves it on."""
+        _, total = self.source.progress()
+        if total < BIG or self.plan.quiet or not sys.stderr.isatty():
+            yield lambda: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+        columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(Path(self.source.name).name, total=total)
+            yield lambda: progress.update(task, completed=self.source.progress()[0])
+
+    def close(self) -> None:
+        """Frees all. Views of flows raise from here on."""
+        self.app._runner = None
+        source = getattr(self, "source", None)
+        if source is not None:
+            source.close()
+        self._stack.close()
+
+
+def describe(error: BaseException | None) -> str:
+    """An exception as one line, with what it happened in."""
+    if error is None:
+        return ""
+    notes = "; ".join(getattr(error, "__notes__", []))
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{text} ({notes})" if notes else text
+
+
+# ---- from Python
+
+
+def run(
+    app: type[AnyApp],
+    read: str | os.PathLike[str] | list[str] | None = None,
+    *,
+    interface: str | None = None,
+    write: str | None = None,
+    output: str | list[str] | None = None,
+    bpf: str = "",
+    settings: dict[str, Any] | None = None,
+    on_error: str = "stop",
+    **options: Any,
+) -> AnyApp:
+    """Runs an app class on a capture and returns the finished app.
+
+    Without `output`, its alerts and records are in `app.records`. `settings` are
+    keys of the configuration file, {"timeouts.udp": "30s"}; other keyword
+    arguments are the app's own options.
+    """
+    made = app(**options)
+    sources = [] if read is None else list(read) if isinstance(read, list) else [os.fspath(read)]
+    outputs = [output] if isinstance(output, str) else list(output or [])
+    plan = Plan(
+        read=sources,
+        interface=interface,
+        write=write,
+        output=outputs,
+        bpf=bpf,
+        core=core_settings(settings or {}),
+        on_error=on_error,
+        collect=not outputs,
+    )
+    with Run(made, plan) as running:
+        running.go()
+    return made
+
+
+def core_settings(settings: dict[str, Any]) -> dict[str, int]:
+    """Keys of the configuration file as fields of struct mb_config."""
+    from mosbox.hints import did_you_mean
+
+    keys, found = core_keys(), {}
+    for key, value in settings.items():
+        if key not in keys:
+            raise ValueError(f"no setting {key!r}{did_you_mean(key, keys)}")
+        name, read = keys[key]
+        found[name] = read(value)
+    return found
+
+
+def flows(read: str | os.PathLike[str], bpf: str = "", **settings: Any) -> Iterator[FlowRecord]:
+    """The flows of a capture, each when it is over: `for flow in mosbox.flows("x.pcap")`.
+
+    What is given are copies, which can be kept.
+    """
+    ended: list[FlowRecord] = []
+    source = Source.file(os.fspath(read))
+    engine = Engine(**core_settings({k.replace("__", "."): v for k, v in settings.items()}))
+    session = Session(engine, "flows")
+    try:
+        if bpf:
+            source.filter(bpf)
+        kind = EVENTS["flow_end"]
+        session.on(kind.id, kind, lambda flow: ended.append(flow.copy()), label="flows()")
+        more = True
+        while more:
+            more = session.run(lambda: engine.run(source, SLICE))
+            if not more:
+                session.run(engine.finish)
+            yield from ended
+            ended.clear()
+    finally:
+        engine.close()
+        session.close()
+        source.close()

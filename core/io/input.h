@@ -4,13 +4,15 @@
  *     consumed            |at|                    |end|
  *   ..................... [ bytes that are here ] .... more() brings these
  *
- * A mapped file is all in the window from the start. A pipe or gzip has a
- * buffer: more() moves what is left to its front and reads behind it. Readers
- * of formats see no difference: they parse what is in the window, hand it out
- * without a copy, and call more() when not even one record is whole.
+ * Readers of formats parse what is in the window, hand it out without a copy,
+ * and call more() when not even one record is whole: it moves what is left to
+ * the front of the buffer and reads behind it. Files, pipes and gzip differ in
+ * nothing else.
  *
- * A mapped file that somebody cuts short while it is read raises SIGBUS, as
- * with every program that maps its input.
+ * Files are read and not mapped because that is faster, several times where
+ * memory is virtualised: a page fault costs more than the copy of a page, and
+ * the copy leaves the packets in the second-level cache for the decoder. It
+ * also means that a file cut short meanwhile is an end and not a SIGBUS.
  */
 #ifndef MB_IO_INPUT_H
 #define MB_IO_INPUT_H
@@ -24,21 +26,18 @@
 struct mb__input {
     const uint8_t *at;     /* next byte to parse */
     const uint8_t *end;    /* one past the last byte here */
-    const uint8_t *ahead;  /* mapped: pages before this are in memory; else NULL */
-    const uint8_t *map;    /* the map, or the caller's memory; NULL: a stream */
-    uint8_t *buf;          /* stream: the window's memory */
-    size_t buf_size;
-    size_t map_size;
-    size_t dropped;        /* mapped: bytes at the front given back */
-    uint64_t gone;         /* stream: bytes before |buf| */
+    uint8_t *buf;          /* the window's memory; NULL: memory of the caller's */
+    size_t size;           /* bytes of |buf| */
+    uint64_t gone;         /* bytes that were in |buf| before its first */
+    const uint8_t *memory; /* the caller's, |total| bytes; NULL: |fd| is read */
     uint64_t total;        /* size of the file; 0: unknown */
     struct mb__inflate *z; /* gzip: state and raw bytes; NULL: plain */
     char *name;            /* for sentences */
-    int fd;                /* -1: memory */
+    int fd;
     bool owns_fd;
-    bool borrowed;         /* |map| is the caller's */
+    bool regular;          /* a file: reading never waits */
     bool patient;          /* more() waits as long as it takes */
-    bool ended;            /* a stream is at its end */
+    bool ended;            /* there is no more */
 };
 
 /* Opens |path| ("-": standard input) and brings its first bytes. 0, or < 0 and
@@ -52,16 +51,6 @@ void mb__input_close(struct mb__input *in);
  * more, 0: the end, MB__SOURCE_IDLE: nothing just now, else an error with a
  * sentence in |err|. */
 int mb__input_more(struct mb__input *in, char *err);
-/* Brings the next pages of a mapped file to memory; cheap to ask. */
-void mb__input_populate(struct mb__input *in);
-
-/* Calls mb__input_populate() when it is time. */
-static inline void mb__input_advance(struct mb__input *in)
-{
-    if (in->at >= in->ahead && in->ahead != NULL)
-        mb__input_populate(in);
-}
-
 /* Bytes in the window. */
 static inline size_t mb__input_left(const struct mb__input *in)
 {

@@ -139,7 +139,6 @@ static int pcap_burst(struct mb_source *source, struct mb_frame *frames, int max
     struct pcap_source *s = (struct pcap_source *)source;
     *link = source->link;
     while (s->failed == 0) {
-        mb__input_advance(&s->in);
         int n = s->odd ? fill_odd(s, frames, max) : fill_native(s, frames, max);
         if (n == 0) /* the short loop leaves what is out of the ordinary */
             n = fill_one(s, frames);

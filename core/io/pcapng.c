@@ -325,7 +325,6 @@ static int pcapng_burst(struct mb_source *source, struct mb_frame *frames, int m
 {
     struct pcapng_source *s = (struct pcapng_source *)source;
     while (s->failed == 0) {
-        mb__input_advance(&s->in);
         int n = fill(s, frames, max, link);
         if (n > 0 || s->failed != 0)
             return n > 0 ? n : s->failed;

@@ -2,8 +2,8 @@
 /* source -- what every source of packets can do
  *
  * A source hands over bursts of borrowed frames. The engine sees only this
- * table; each kind (mapped pcap file, stream of pcap or pcapng bytes, live
- * interface) is a file of its own that begins its struct with this one.
+ * table; each kind (pcap, pcapng, live interface) is a file of its own whose
+ * struct begins with this one.
  */
 #ifndef MB_IO_SOURCE_H
 #define MB_IO_SOURCE_H

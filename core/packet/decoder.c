@@ -67,7 +67,6 @@ void mb__decoder_expire(struct mb__decoder *d, int64_t now)
 #define SHORT_IP 14                  /* where the IPv4 header is */
 #define SHORT_L4 (SHORT_IP + 20)     /* no options */
 #define SHORT_TCP (SHORT_L4 + 20)
-#define TS_LAYOUT 0x0101080au        /* NOP, NOP, timestamps of 10 bytes */
 
 /* Whether a frame is plain Ethernet, IPv4 without options, whole, no fragment,
  * with a good header checksum, and long enough for a TCP header. */
@@ -77,7 +76,7 @@ static inline bool is_short(const uint8_t *b, uint32_t caplen)
         return false;
     uint32_t len = mb__be16(b + SHORT_IP + 2);
     return mb__be16(b + 12) == 0x0800 && b[SHORT_IP] == 0x45 && len >= 40 && len <= caplen - SHORT_IP
-           && (mb__be16(b + SHORT_IP + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(b + SHORT_IP, 20);
+           && (mb__be16(b + SHORT_IP + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(b + SHORT_IP);
 }
 
 /* Bytes of the TCP header at |l4| if it has no options or timestamps as all
@@ -89,7 +88,7 @@ static inline uint32_t short_tcp(const uint8_t *l4, uint32_t room)
         return 0;
     if (hlen == 20)
         return hlen;
-    return hlen == 32 && room >= 32 && mb__be32(l4 + 20) == TS_LAYOUT ? hlen : 0;
+    return room >= hlen && mb__tcp_timestamps_only(l4, hlen) ? hlen : 0;
 }
 
 /* Bytes of the UDP header at |l4| if its length fits |room| exactly and its
@@ -115,38 +114,40 @@ static inline bool decode_short(struct mb__decoder *d, const struct mb_frame *fr
     uint32_t hlen = tcp ? short_tcp(l4, room) : ip[9] == MB__PROTO_UDP ? short_udp(l4, room) : 0;
     if (hlen == 0)
         return false;
-    *p = (struct mb_packet){
-        .ts = frame->ts,
-        .frame = b,
-        .net = ip,
-        .number = number,
-        .frame_len = frame->caplen,
-        .wire_len = frame->wirelen,
-        .net_len = len,
-        .ip_len = len,
-        .l4_off = 20,
-        .payload_off = 20 + hlen,
-        .payload_len = room - hlen,
-        .flags = MB_PKT_IP | MB_PKT_L4,
-        .src = mb__addr_v4(ip + 12),
-        .dst = mb__addr_v4(ip + 16),
-        .sport = mb__be16(l4),
-        .dport = mb__be16(l4 + 2),
-        .ip_id = mb__be16(ip + 4),
-        .link = MB__LINK_ETHERNET,
-        .net_off = SHORT_IP,
-        .ip_proto = ip[9],
-        .ttl = ip[8],
-        .tos = ip[1],
-    };
+    p->ts = frame->ts;
+    p->frame = b;
+    p->net = ip;
+    p->number = number;
+    p->anomalies = 0;
+    p->frame_len = frame->caplen;
+    p->wire_len = frame->wirelen;
+    p->net_len = p->ip_len = len;
+    p->l4_off = 20;
+    p->payload_off = 20 + hlen;
+    p->payload_len = room - hlen;
+    p->flags = MB_PKT_IP | MB_PKT_L4;
+    p->tunnel_id = 0;
+    mb__addr_v4(&p->src, ip + 12);
+    mb__addr_v4(&p->dst, ip + 16);
+    p->vlan[0] = p->vlan[1] = 0;
+    p->ip_id = mb__be16(ip + 4);
+    p->link = MB__LINK_ETHERNET;
+    p->net_off = SHORT_IP;
+    p->vlans = p->tunnels = 0;
+    p->ip_proto = ip[9];
+    p->ttl = ip[8];
+    p->tos = ip[1];
+    p->icmp_type = p->icmp_code = 0;
+    p->anomaly = MB_ANOMALY_NONE;
+    p->source = 0;
     if (tcp)
         mb__tcp_fields(p, l4);
+    else
+        mb__udp_fields(p, l4);
     p->hash = mb__packet_hash(p, d->config, d->key);
     d->stats->packets_ip++;
-    if (tcp)
-        d->stats->packets_tcp++;
-    else
-        d->stats->packets_udp++;
+    d->stats->packets_tcp += tcp;
+    d->stats->packets_udp += !tcp;
     return true;
 }
 
@@ -221,19 +222,12 @@ static void count(struct mb_stats *s, const struct mb_packet *p)
     }
 }
 
-/* Decodes any frame, layer by layer. */
-static int decode_walk(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
-                       struct mb_packet *out)
+/* Decodes any frame, layer by layer. Not inline: the short way would pay for
+ * its stack. */
+__attribute__((noinline)) static int
+decode_walk(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number, struct mb_packet *out)
 {
-    out[0] = (struct mb_packet){
-        .ts = frame->ts,
-        .frame = frame->data,
-        .net = frame->data,
-        .number = number,
-        .frame_len = frame->caplen,
-        .wire_len = frame->wirelen,
-        .link = (uint16_t)link,
-    };
+    mb__packet_begin(out, frame, number, link);
     struct mb__walk w = {
         .d = d,
         .c = mb__cursor(frame->data, frame->caplen),

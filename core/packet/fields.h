@@ -26,35 +26,44 @@
 #define MB__PROTO_HIP 139
 #define MB__PROTO_SHIM6 140
 
-/* ::ffff:a.b.c.d of the four bytes at |b|. */
-static inline struct mb_addr mb__addr_v4(const uint8_t *b)
+/* ::ffff:a.b.c.d of the four bytes at |b|. Written as two halves, as the hash
+ * reads it: smaller stores would have to leave the CPU's buffer first. */
+static inline void mb__addr_v4(struct mb_addr *a, const uint8_t *b)
 {
-    struct mb_addr a = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]}};
-    return a;
+    uint32_t v4;
+    memcpy(&v4, b, sizeof v4);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t halves[2] = {0, (uint64_t)v4 << 32 | 0xffff0000u};
+#else
+    const uint64_t halves[2] = {0, UINT64_C(0xffff) << 32 | v4};
+#endif
+    memcpy(a->byte, halves, sizeof halves);
 }
 
-static inline struct mb_addr mb__addr_v6(const uint8_t *b)
+static inline void mb__addr_v6(struct mb_addr *a, const uint8_t *b)
 {
-    struct mb_addr a;
-    memcpy(a.byte, b, sizeof a.byte);
-    return a;
+    memcpy(a->byte, b, sizeof a->byte);
 }
 
-/* Whether the IPv4 header of |len| bytes (a multiple of 4) sums up to all
- * ones (RFC 1071). The sum does not depend on byte order. */
-static inline bool mb__ipv4_sum_good(const uint8_t *h, uint32_t len)
+/* Whether the ones' complement sum |sum| of a header is all ones (RFC 1071). */
+static inline bool mb__sum_is_good(uint64_t sum)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < len; i += 4) {
-        uint32_t word;
-        memcpy(&word, h + i, sizeof word);
-        sum += word;
-    }
     sum = (sum & 0xffffffff) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return sum == 0xffff;
+    return sum == 0xffff || sum == 0x1fffe;
+}
+
+/* Whether the checksum of an IPv4 header without options is right. The sum
+ * does not depend on byte order, nor on the width of the words added. */
+static inline bool mb__ipv4_sum_good(const uint8_t *h)
+{
+    uint64_t a, b;
+    uint32_t c;
+    memcpy(&a, h, 8);
+    memcpy(&b, h + 8, 8);
+    memcpy(&c, h + 16, 4);
+    return mb__sum_is_good((a >> 32) + (a & 0xffffffff) + (b >> 32) + (b & 0xffffffff) + c);
 }
 
 /* Combinations of the six old TCP flags that no sender of good will makes, a
@@ -76,6 +85,36 @@ static inline void mb__tcp_fields(struct mb_packet *p, const uint8_t *h)
     p->tcp_flags = h[13];
     p->window = mb__be16(h + 14);
     p->urgent = mb__be16(h + 18);
+}
+
+/* Whether the TCP header at |h|, |hlen| bytes which are all there, has no
+ * options but the timestamps, as nearly all systems lay them out. */
+static inline bool mb__tcp_timestamps_only(const uint8_t *h, uint32_t hlen)
+{
+    return hlen == 32 && mb__be32(h + 20) == MB__TCP_TS_LAYOUT;
+}
+
+/* What the UDP header at |h| says; the fields of TCP are 0. */
+static inline void mb__udp_fields(struct mb_packet *p, const uint8_t *h)
+{
+    p->sport = mb__be16(h);
+    p->dport = mb__be16(h + 2);
+    p->seq = p->ack = 0;
+    p->tcp_flags = 0;
+    p->window = p->urgent = 0;
+}
+
+/* A packet of which only its frame is known. */
+static inline void mb__packet_begin(struct mb_packet *p, const struct mb_frame *frame, uint64_t number, int link)
+{
+    static const struct mb_packet blank;
+    *p = blank; /* as a copy, since compilers make rep stos of a literal: slow for so few bytes */
+    p->ts = frame->ts;
+    p->frame = p->net = frame->data;
+    p->number = number;
+    p->frame_len = frame->caplen;
+    p->wire_len = frame->wirelen;
+    p->link = (uint16_t)link;
 }
 
 /* Whether UDP |port| is that of a tunnel of mb__udp_tunnel(). */

@@ -88,10 +88,21 @@ static bool ipv4_options_good(const uint8_t *o, uint32_t len)
     return true;
 }
 
+/* Whether the checksum of the IPv4 header of |hlen| bytes is right. */
+static bool ipv4_sum_good(const uint8_t *h, uint32_t hlen)
+{
+    uint64_t sum = 0;
+    if (hlen == IPV4_HEADER)
+        return mb__ipv4_sum_good(h);
+    for (uint32_t i = 0; i < hlen; i += 2)
+        sum += mb__be16(h + i);
+    return mb__sum_is_good(sum);
+}
+
 /* Checks what stands in the IPv4 header beyond its lengths. */
 static void check_ipv4_header(struct mb_packet *p, const uint8_t *h, uint32_t hlen)
 {
-    if (!mb__ipv4_sum_good(h, hlen)) {
+    if (!ipv4_sum_good(h, hlen)) {
         p->flags |= MB_PKT_BAD_IP_SUM;
         mb__odd(p, MB_ANOMALY_IP_SUM);
     }
@@ -148,8 +159,8 @@ enum mb__layer mb__ipv4(struct mb__walk *w)
     p->ip_id = mb__be16(h + 4);
     p->ttl = h[8];
     p->ip_proto = h[9];
-    p->src = mb__addr_v4(h + 12);
-    p->dst = mb__addr_v4(h + 16);
+    mb__addr_v4(&p->src, h + 12);
+    mb__addr_v4(&p->dst, h + 16);
     check_ipv4_header(p, h, hlen);
     mb__cursor_skip(&w->c, hlen);
     uint16_t fragment = mb__be16(h + 6) & 0x3fff;
@@ -336,8 +347,8 @@ enum mb__layer mb__ipv6(struct mb__walk *w)
     p->flags |= MB_PKT_IP | MB_PKT_IPV6;
     p->tos = (uint8_t)(h[0] << 4 | h[1] >> 4);
     p->ttl = h[7];
-    p->src = mb__addr_v6(h + 8);
-    p->dst = mb__addr_v6(h + 24);
+    mb__addr_v6(&p->src, h + 8);
+    mb__addr_v6(&p->dst, h + 24);
     mb__cursor_skip(&w->c, IPV6_HEADER);
     struct ipv6_chain chain = ipv6_extensions(w, h[6]);
     p->ip_proto = chain.proto;

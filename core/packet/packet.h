@@ -85,6 +85,8 @@ void mb__tcp_options_read(const struct mb_packet *p, struct mb__tcp_options *o);
 /* Reads only the timestamps, of any layout. False: has none. */
 bool mb__tcp_timestamps_slow(const struct mb_packet *p, uint32_t *tsval, uint32_t *tsecr);
 
+#define MB__TCP_TS_LAYOUT 0x0101080a /* NOP, NOP, timestamps of 10 bytes */
+
 /* Reads only the timestamps, quickly for the layout that nearly all systems
  * send once connected: NOP, NOP, timestamps, nothing else. False: has none. */
 static inline bool mb__tcp_timestamps(const struct mb_packet *p, uint32_t *tsval, uint32_t *tsecr)
@@ -92,7 +94,7 @@ static inline bool mb__tcp_timestamps(const struct mb_packet *p, uint32_t *tsval
     if (p->payload_off == p->l4_off + 20)
         return false;
     const uint8_t *o = p->net + p->l4_off + 20;
-    if (p->payload_off != p->l4_off + 32 || p->payload_off > p->net_len || mb__be32(o) != 0x0101080a)
+    if (p->payload_off != p->l4_off + 32 || p->payload_off > p->net_len || mb__be32(o) != MB__TCP_TS_LAYOUT)
         return mb__tcp_timestamps_slow(p, tsval, tsecr);
     *tsval = mb__be32(o + 4);
     *tsecr = mb__be32(o + 8);

@@ -61,7 +61,7 @@ static enum mb__layer tcp(struct mb__walk *w)
     begin_payload(w, hlen);
     if (mb__tcp_flags_odd(p->tcp_flags))
         mb__odd(p, MB_ANOMALY_TCP_FLAGS);
-    if (hlen > TCP_HEADER)
+    if (hlen > TCP_HEADER && !(p->payload_off <= p->net_len && mb__tcp_timestamps_only(h, hlen)))
         check_tcp_options(p);
     return finish(w);
 }
@@ -85,8 +85,7 @@ static enum mb__layer udp(struct mb__walk *w)
         mb__cursor_clip(&w->c, len);
         w->missing = len - mb__cursor_left(&w->c);
     }
-    p->sport = mb__be16(h);
-    p->dport = mb__be16(h + 2);
+    mb__udp_fields(p, h);
     begin_payload(w, UDP_HEADER);
     finish(w);
     return mb__udp_tunnel(w);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pool -- reservation and the list of free slots */
-#define _GNU_SOURCE
 #include "base/pool.h"
 
 #include <string.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* table -- linear hashing over a pool of flows, age lists and idle times */
-#define _GNU_SOURCE
 #include "flow/table.h"
 
 #include <string.h>

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* test_table -- flows by key, by idle time and by age */
+#include "flow/table.h"
+
+#include "base/hash.h"
+#include "test.h"
+
+#define SECOND 1000000000LL
+#define TICK (1LL << MB__WHEEL_SHIFT)
+
+static struct mb__hash_key key;
+static struct mb_config config;
+static struct mb__flows table;
+
+static void begin(uint32_t max_flows)
+{
+    mb__hash_key_init(&key, 7);
+    config = (struct mb_config){.max_flows = max_flows, .timeout_udp = 10 * SECOND, .timeout_tcp = 60 * SECOND,
+                                .timeout_tcp_closed = SECOND};
+    CHECK_INT(mb__flows_init(&table, &config, 8), 0);
+}
+
+/* A packet of flow |n|: hosts and ports made from the number. */
+static struct mb_packet packet(uint32_t n, bool back)
+{
+    struct mb_packet p = {.ip_proto = 17, .ts = SECOND};
+    uint8_t a[16] = {[10] = 0xff, [11] = 0xff, [12] = 10, [13] = (uint8_t)(n >> 16), [14] = (uint8_t)(n >> 8), [15] = (uint8_t)n};
+    uint8_t b[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [15] = 1};
+    memcpy(&p.src, back ? b : a, 16);
+    memcpy(&p.dst, back ? a : b, 16);
+    p.sport = back ? 53 : 4000;
+    p.dport = back ? 4000 : 53;
+    p.hash = mb__hash_flow(&key, p.src.byte, p.sport, p.dst.byte, p.dport, 17);
+    return p;
+}
+
+static struct mb_flow *add(uint32_t n, int64_t ts)
+{
+    struct mb_packet p = packet(n, false);
+    p.ts = ts;
+    struct mb_flow *flow = mb__flows_add(&table, &p, MB_CLIENT);
+    if (flow != NULL)
+        mb__flows_set_timer(&table, flow, MB__TIMER_UDP, ts);
+    return flow;
+}
+
+static void test_both_directions(void)
+{
+    begin(100);
+    struct mb_packet there = packet(1, false), back = packet(1, true), other = packet(2, false);
+    CHECK_INT(there.hash, back.hash);
+    struct mb_flow *flow = add(1, SECOND);
+    int side = -1;
+    CHECK(mb__flows_find(&table, &there, &side) == flow);
+    CHECK_INT(side, MB_CLIENT);
+    CHECK(mb__flows_find(&table, &back, &side) == flow);
+    CHECK_INT(side, MB_SERVER);
+    CHECK(mb__flows_find(&table, &other, &side) == NULL);
+    mb__flows_fini(&table);
+}
+
+/* Growth bucket by bucket loses nobody, and neither does removal on the way. */
+static void test_many(void)
+{
+    enum { MANY = 50000 };
+    begin(MANY);
+    int side;
+    for (uint32_t n = 0; n < MANY; n++) {
+        CHECK(add(n, SECOND) != NULL);
+        if (n % 3 == 2) {
+            struct mb_packet p = packet(n - 1, true);
+            mb__flows_del(&table, mb__flows_find(&table, &p, &side));
+        }
+    }
+    uint32_t found = 0, walked = 0;
+    for (uint32_t n = 0; n < MANY; n++) {
+        struct mb_packet p = packet(n, n % 2);
+        bool here = mb__flows_find(&table, &p, &side) != NULL;
+        CHECK_INT(here, n % 3 != 1 || n == MANY - 1);
+        found += here;
+    }
+    for (struct mb_flow *flow = NULL; (flow = mb__flows_each(&table, flow)) != NULL;)
+        walked++;
+    CHECK_INT(found, table.pool.used);
+    CHECK_INT(walked, table.pool.used);
+    CHECK(mb__flows_memory(&table) <= 320ull * table.pool.used + 8192);
+    mb__flows_fini(&table);
+}
+
+static void test_idle_times(void)
+{
+    begin(100);
+    struct mb_flow *idle = add(1, SECOND), *busy = add(2, SECOND);
+    CHECK(mb__flows_expired(&table, 5 * SECOND) == NULL);
+    busy->last_ts = 8 * SECOND;
+    CHECK(mb__flows_expired(&table, 11 * SECOND - TICK) == NULL);
+    CHECK(mb__flows_expired(&table, 11 * SECOND + 2 * TICK) == idle);
+    mb__flows_del(&table, idle);
+    CHECK(mb__flows_expired(&table, 18 * SECOND - TICK) == NULL);
+    CHECK(mb__flows_expired(&table, 18 * SECOND + 2 * TICK) == busy);
+    mb__flows_del(&table, busy);
+    CHECK(mb__flows_expired(&table, 1000 * SECOND) == NULL);
+    mb__flows_fini(&table);
+}
+
+static void test_shorter_idle_time(void)
+{
+    begin(100);
+    struct mb_flow *flow = add(1, SECOND);
+    mb__flows_set_timer(&table, flow, MB__TIMER_TCP, SECOND);
+    CHECK(mb__flows_expired(&table, 30 * SECOND) == NULL);
+    flow->last_ts = 30 * SECOND;
+    mb__flows_set_timer(&table, flow, MB__TIMER_TCP_CLOSED, 30 * SECOND);
+    CHECK(mb__flows_expired(&table, 31 * SECOND + 2 * TICK) == flow);
+    mb__flows_fini(&table);
+}
+
+static void test_victims(void)
+{
+    begin(4);
+    struct mb_flow *flows[4];
+    for (uint32_t n = 0; n < 4; n++)
+        flows[n] = add(n, SECOND + n);
+    CHECK(add(4, SECOND) == NULL);
+    for (int n = 0; n < 3; n++)
+        mb__flows_answered(&table, flows[n]);
+    CHECK(mb__flows_victim(&table) == flows[3]);
+    mb__flows_answered(&table, flows[3]);
+    flows[0]->last_ts = 50 * SECOND;
+    flows[1]->last_ts = 40 * SECOND;
+    flows[2]->last_ts = 20 * SECOND;
+    flows[3]->last_ts = 30 * SECOND;
+    CHECK(mb__flows_victim(&table) == flows[2]);
+    mb__flows_del(&table, flows[2]);
+    CHECK(mb__flows_victim(&table) == flows[3]);
+    CHECK(add(4, SECOND) != NULL);
+    mb__flows_fini(&table);
+}
+
+int main(void)
+{
+    RUN(test_both_directions);
+    RUN(test_many);
+    RUN(test_idle_times);
+    RUN(test_shorter_idle_time);
+    RUN(test_victims);
+    return test_done();
+}

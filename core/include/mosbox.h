@@ -753,9 +753,9 @@ struct mb_ssh {
 
 /* ---- sources and sinks -------------------------------------------------- */
 
-/* Opens a capture file: pcap (us and ns, both byte orders, mapped where it is
- * a file) or pcapng, plain or gzip; "-" is the standard input. Growing files
- * and pipes are read as far as they go. NULL and a sentence in |err|. */
+/* Opens a capture file: pcap (us and ns, both byte orders) or pcapng, plain or
+ * gzip; "-" is the standard input. Growing files and pipes are read as far as
+ * they go. NULL and a sentence in |err|. */
 struct mb_source *mb_source_file(const char *path, char *err);
 /* Opens an interface through libpcap. |snaplen| bytes of a packet (0: 262144). */
 struct mb_source *mb_source_live(const char *interface, int snaplen, bool promiscuous, char *err);
@@ -771,7 +771,10 @@ void mb_source_progress(const struct mb_source *s, uint64_t *done, uint64_t *tot
 /* What went wrong at the end, "" if nothing: a file cut inside a packet, say. */
 const char *mb_source_warning(const struct mb_source *s);
 
-/* Opens a pcap file ("-": standard output) for |linktype|; nanosecond stamps. */
+/* Opens a pcap file ("-": standard output) for |linktype|; nanosecond stamps.
+ * Writer and sink below keep what a full disk refuses and try it again with
+ * the next call. A reader that went away is MB_EPIPE where SIGPIPE is ignored
+ * (Python does that; a C program does it itself). NULL and a sentence. */
 struct mb_writer *mb_writer_new(const char *path, int linktype, char *err);
 int mb_writer_put(struct mb_writer *w, const struct mb_frame *frame);
 int mb_writer_flush(struct mb_writer *w);
@@ -779,7 +782,8 @@ int mb_writer_flush(struct mb_writer *w);
 int mb_writer_free(struct mb_writer *w);
 
 /* A buffered text sink ("-": standard output); lines of Python and of the core
- * go through the same buffer, so their order is the order of the calls. */
+ * go through the same buffer, so their order is the order of the calls. When
+ * neither disk nor buffer has room, a write is refused whole. */
 struct mb_output *mb_output_new(const char *path, bool append, bool line_buffered, char *err);
 int mb_output_write(struct mb_output *o, const char *bytes, size_t len);
 int mb_output_flush(struct mb_output *o);

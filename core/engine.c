@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "io/source.h"
+#include "match/filter.h"
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT

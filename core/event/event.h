@@ -27,10 +27,20 @@ void mb__events_free(struct mb__events *es);
 /* As mb_monitor_new(); the monitor's pointer on a flow is at |user_offset|
  * bytes from the flow's start. */
 struct mb_monitor *mb__monitor_new(struct mb__events *es, const char *name, size_t user_offset, char *err);
-/* As mb_event_define() and its like. */
+/* Its name, for messages. */
+const char *mb__monitor_name(const struct mb_monitor *m);
+/* Whether a packet is in a monitor's scope. */
+typedef bool (*mb__scope_fn)(const struct mb_packet *packet, void *arg);
+/* The monitor hears only of flows whose first packet, and of packets without
+ * a flow that, |scope| says yes to (NULL: all). |free_arg| gives |arg| back. */
+void mb__monitor_set_scope(struct mb_monitor *m, mb__scope_fn scope, void *arg, mb_free_fn free_arg);
+
+/* As mb_event_define(). */
 int mb__event_define(struct mb__events *es, uint32_t parent, mb_filter filter, const void *arg, size_t arg_len);
-int mb__event_define_expr(struct mb__events *es, uint32_t parent, const char *expression, char *err);
-int mb__event_define_bpf(struct mb__events *es, uint32_t parent, const char *bpf, char *err);
+/* The same for a filter whose |arg| is given back with |free_arg| at the end,
+ * or at once if there is an error or an equal event: parent, filter and |key|. */
+int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter filter, void *arg, mb_free_fn free_arg,
+                           const char *key);
 int mb__event_alloc(struct mb__events *es, uint32_t parent);
 
 /* Bits of built-in events that any monitor's later flows, or any flow, ever
@@ -47,8 +57,11 @@ int mb__events_attach(struct mb__events *es, struct mb_flow *flow, const struct 
 void mb__events_detach(struct mb__events *es, struct mb_flow *flow);
 
 /* Raises the built-in event ev->base at ev->hook on ev->flow, or, without a
- * flow, for all monitors. Runs callbacks in order of registration, children of
- * user-defined events after their parent's. 0, > 0 a polite stop, < 0 failed. */
+ * flow, for all monitors whose scope ev->packet is in. Callbacks of one event
+ * run in the order in which their monitors were made, then its user-defined
+ * events in the order of their definition. 0, < 0 when a callback or filter
+ * failed (nothing more is called), > 0 when one asked for a polite stop (all
+ * are called). Filters find a monitor of no use to them in the context. */
 int mb__events_raise(struct mb__events *es, struct mb_event *ev);
 
 /* Whether somebody hears built-in event |event| on |flow|. */
@@ -57,9 +70,11 @@ static inline bool mb__heard(const struct mb_flow *flow, int event)
     return flow->events >> event & 1;
 }
 
-/* Fires the timers due at |now|; 0 or as mb__events_raise(). */
+/* Fires the timers due at |now|, by the time they were due, then by id; 0 or as
+ * mb__events_raise(). To be called whenever mb__events_next_timer() has come:
+ * timers made before the first packet are set at the first call. */
 int mb__events_timers(struct mb__events *es, int64_t now);
-/* When the next timer may be due; INT64_MAX: none. */
+/* When the next timer may be due; INT64_MAX: none, INT64_MIN: call at once. */
 int64_t mb__events_next_timer(const struct mb__events *es);
 
 #endif

@@ -407,7 +407,7 @@ struct mb_event {
     const uint8_t *data;             /* data, retransmit, http_body: the bytes */
     uint64_t offset;                 /* stream offset of data, or of the gap */
     uint64_t len;                    /* bytes of data, or of the gap */
-    int64_t ts;                      /* the packet clock, ns since 1970 */
+    int64_t ts;                      /* the packet clock, ns since 1970; timer: when it was due */
     uint32_t id;                     /* the event as registered, user-defined or built in */
     uint32_t base;                   /* the built-in event under it */
     uint8_t side;                    /* enum mb_side: whose bytes, state or packet */
@@ -617,7 +617,11 @@ int mb_stream_info(const struct mb_flow *flow, int side, struct mb_buffer_info *
 
 /* Raises a timer event of |m| with record |arg| in |after| ns of the packet
  * clock, and every |period| ns after that (0: once); with |flow| it dies with
- * the flow. The timer's id (> 0) or < 0. */
+ * the flow. |cb| is called with |arg|, or if it is NULL what |m| registered for
+ * MB_EV_TIMER. Timers run in the order of their times, then of their making, up
+ * to 1.05 ms late; one made before the first packet counts from it. If the clock
+ * jumps over several turns of a periodic timer, it runs once. The timer's id
+ * (> 0) or < 0. */
 int64_t mb_timer_add(struct mb_monitor *m, struct mb_flow *flow, int64_t after, int64_t period, mb_callback cb, void *arg);
 /* Cancels a timer, in its own callback too. 0 or MB_ENOENT. */
 int mb_timer_del(struct mb_monitor *m, int64_t timer);

@@ -22,9 +22,11 @@ docstring is the help. All of it is checked when the class is made.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import copy
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 from mosbox.events import EVENTS, EventKind, Flow, Packet
@@ -34,6 +36,7 @@ from mosbox.options import COMMON, Option
 if TYPE_CHECKING:
     from mosbox.engine import Engine
     from mosbox.outputs import Outputs
+    from mosbox.registry import Registry
     from mosbox.runner import Run
 
 __all__ = ["App", "Command", "event", "hook"]
@@ -115,15 +118,10 @@ class Command:
     @classmethod
     def options(cls) -> dict[str, Option]:
         """The options by name, their types filled in."""
-        hints = get_type_hints(cls)
         found = {}
         for name, declared in cls._options.items():
-            if name not in hints:
-                raise TypeError(
-                    f"{cls.__name__}.{name}: an option needs a type: `{name}: int = option(...)`"
-                )
             found[name] = copy(declared)
-            found[name].type = hints[name]
+            found[name].type = _annotation(cls, name)
         return found
 
     def __init__(self, **options: Any) -> None:
@@ -140,8 +138,11 @@ class Command:
                 value = copy(declared.default)
             setattr(self, name, value)
 
-    def main(self) -> None:
-        """The work of a command that reads no packets."""
+    registry: Registry
+    """All apps there are, for commands about them; set before main()."""
+
+    def main(self) -> list[Row] | None:
+        """The work of a command that reads no packets; its result as rows of a table."""
         raise NotImplementedError
 
     @property
@@ -278,6 +279,18 @@ class App(Command):
 
 
 # ---- checks when a class is made
+
+
+def _annotation(cls: type, name: str) -> Any:
+    """The type that an attribute is annotated with."""
+    for base in cls.__mro__:
+        written = inspect.get_annotations(base)
+        if name in written:
+            names = vars(sys.modules[base.__module__])
+            holder = SimpleNamespace(__annotations__={name: written[name]})
+            return get_type_hints(holder, names)[name]
+    shape = f"`{name}: int = option(...)`"
+    raise TypeError(f"{cls.__name__}.{name}: an option needs a type: {shape}")
 
 
 def _check_option(cls: type, name: str) -> None:

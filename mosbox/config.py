@@ -43,6 +43,13 @@ class Config:
     common: dict[str, Any] = field(default_factory=dict)
     app: dict[str, Any] = field(default_factory=dict)
     core: dict[str, int] = field(default_factory=dict)
+    unknown: list[tuple[str, str, str]] = field(default_factory=list)  # key, value, complaint
+
+    def settle(self, take: Callable[[str, str], bool]) -> None:
+        """Offers each `--set` nobody knew to the app, and complains of what it does not take."""
+        for key, value, complaint in self.unknown:
+            if not take(key, value):
+                raise ValueError(complaint)
 
 
 def parse_decap(text: str) -> int:
@@ -147,9 +154,8 @@ def read_config(
     app: str,
     options: dict[str, Option],
     apps: Iterable[str] = (),
-    unknown: Callable[[str, str], bool] = lambda key, value: False,
 ) -> Config:
-    """The file, then each `KEY=VALUE` on top; `unknown` may take keys of an app's own."""
+    """The file, then each `KEY=VALUE` on top."""
     config = Config()
     keys = _Keys(config, app, options, apps)
     if path is not None:
@@ -158,8 +164,10 @@ def read_config(
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"--set {setting}: it is KEY=VALUE")
-        if not keys.take(key.strip(), value.strip()) and not unknown(key.strip(), value.strip()):
-            raise ValueError(f"--set {setting}: no key {key!r}{keys.hint(key)}")
+        key, value = key.strip(), value.strip()
+        if not keys.take(key, value):
+            complaint = f"--set {setting}: no key {key!r}{keys.hint(key)}"
+            config.unknown.append((key, value, complaint))
     return config
 
 

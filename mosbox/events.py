@@ -182,7 +182,7 @@ class Endpoint:
     @property
     def state(self) -> str:
         """TCP state, "ESTABLISHED" say; "CLOSED" for other protocols."""
-        return TCP_STATES[self._c.state]
+        return TCP_STATES[int(self._c.state)]
 
     @property
     def retransmits(self) -> int:
@@ -313,7 +313,7 @@ class Flow:
     def end_reason(self) -> str | None:
         """Why it ended: fin, rst, refused, timeout, reused, evicted or shutdown; None: it lives."""
         reason = self._c.end_reason
-        return END_REASONS[reason] if reason else None
+        return END_REASONS[int(reason)] if reason else None
 
     @property
     def rtt(self) -> float | None:
@@ -598,7 +598,7 @@ class Sided(Record):
     @property
     def side(self) -> str:
         """Who sent it: "client" or "server"."""
-        return SIDES[self._c.side]
+        return SIDES[int(self._c.side)]
 
     @property
     def time(self) -> float:
@@ -676,12 +676,12 @@ class StateChange(Sided):
     @property
     def old(self) -> str:
         """State it leaves, "SYN_SENT" say."""
-        return TCP_STATES[self._c.old_state]
+        return TCP_STATES[int(self._c.old_state)]
 
     @property
     def new(self) -> str:
         """State it enters, "ESTABLISHED" say."""
-        return TCP_STATES[self._c.new_state]
+        return TCP_STATES[int(self._c.new_state)]
 
 
 class Anomaly(Sided):
@@ -692,7 +692,7 @@ class Anomaly(Sided):
     @property
     def reason(self) -> str:
         """What it is: "tcp_conflict", "frag_overlap", "ipv4_truncated" ..."""
-        return ANOMALIES[self._c.reason]
+        return ANOMALIES[int(self._c.reason)]
 
 
 class Http(Record):
@@ -785,7 +785,7 @@ class TlsHello(Record):
     @property
     def side(self) -> str:
         """Whose hello it is: "client" or "server"."""
-        return SIDES[self._c.server]
+        return SIDES[int(self._c.server)]
 
     @property
     def sni(self) -> str:

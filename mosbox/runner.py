@@ -82,12 +82,14 @@ class Plan:
 
 
 class Run:
-    """One run of an app. `app.engine` and `app.outputs` are there from open() to close()."""
+    """One run of an app: `with Run(app, plan) as run: run.open(); run.go()`.
+
+    `app.engine` and `app.outputs` are there from open() to the end of the with-statement.
+    """
 
     def __init__(self, app: App, plan: Plan) -> None:
         self.app = app
         self.plan = plan
-        self.started = False  # past the point where a ValueError means a bad option
         self._stack = ExitStack()
         self._pending: list[Callable[[], object]] = []  # timers wait for the first packet's clock
         self._wanted: list[int] = []  # signals not looked at yet
@@ -95,19 +97,20 @@ class Run:
         self._interrupted = False
 
     def __enter__(self) -> Run:
-        try:
-            self._open()
-        except BaseException:
-            self.close()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Frees all. Views of flows raise from here on."""
+        self.app._runner = None
+        source = getattr(self, "source", None)
+        if source is not None:
+            source.close()
+        self._stack.close()
 
     # -- set up
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Opens all there is, and lets the app start. A ValueError here is the user's mistake."""
         plan, app = self.plan, self.app
         plan.validate()
         specs = plan.outputs()
@@ -206,7 +209,6 @@ class Run:
 
     def go(self) -> None:
         """All packets of all sources, then the end of all flows."""
-        self.started = True
         with self._signals():
             for index in range(max(1, len(self.plan.read))):
                 if index:
@@ -326,14 +328,6 @@ class Run:
             task = progress.add_task(Path(self.source.name).name, total=total)
             yield lambda: progress.update(task, completed=self.source.progress()[0])
 
-    def close(self) -> None:
-        """Frees all. Views of flows raise from here on."""
-        self.app._runner = None
-        source = getattr(self, "source", None)
-        if source is not None:
-            source.close()
-        self._stack.close()
-
 
 def describe(error: BaseException | None) -> str:
     """An exception as one line, with what it happened in."""
@@ -379,6 +373,7 @@ def run(
         collect=not outputs,
     )
     with Run(made, plan) as running:
+        running.open()
         running.go()
     return made
 

@@ -20,6 +20,7 @@
 struct mb__inflate {
     z_stream z;
     bool in_member; /* inside a gzip member: an end here is one too early */
+    bool damaged;   /* what came before the damage is handed over first */
     uint8_t *raw;   /* what was read; NULL: it is the caller's memory */
     size_t size;    /* bytes of |raw| */
     uint64_t fed;   /* memory: bytes given to zlib */
@@ -138,8 +139,8 @@ static int gzip_feed(struct mb__input *in, char *err)
     return got != 0;
 }
 
-/* Inflates what zlib has to the end of the window: the bytes it gave, or an error. */
-static int gzip_inflate(struct mb__input *in, char *err)
+/* Inflates what zlib has to the end of the window: how many bytes it gave. */
+static int gzip_inflate(struct mb__input *in)
 {
     struct mb__inflate *z = in->z;
     size_t room = in->size - mb__input_left(in);
@@ -152,8 +153,8 @@ static int gzip_inflate(struct mb__input *in, char *err)
     if (result == Z_STREAM_END) { /* another member may follow (RFC 1952 2.2) */
         z->in_member = false;
         inflateReset(&z->z);
-    } else if (result != Z_OK && result != Z_BUF_ERROR && got == 0) {
-        return mb__say(MB_EFORMAT, err, "%s: the gzip data is damaged", in->name);
+    } else if (result != Z_OK && result != Z_BUF_ERROR) {
+        z->damaged = true;
     }
     return (int)got;
 }
@@ -163,6 +164,8 @@ static int gzip_more(struct mb__input *in, char *err)
     struct mb__inflate *z = in->z;
     int rc = make_room(in, err);
     while (rc == 0 && !in->ended) {
+        if (z->damaged)
+            return mb__say(MB_EFORMAT, err, "%s: the gzip data is damaged", in->name);
         int fed = z->z.avail_in != 0 ? 1 : gzip_feed(in, err);
         if (fed < 0)
             return fed;
@@ -171,7 +174,7 @@ static int gzip_more(struct mb__input *in, char *err)
         /* What follows a member and does not begin like one is padding. */
         in->ended = fed == 0 || (!z->in_member && z->z.next_in[0] != 0x1f);
         if (!in->ended)
-            rc = gzip_inflate(in, err);
+            rc = gzip_inflate(in);
     }
     return rc > 0 ? 1 : rc;
 }

@@ -19,6 +19,7 @@
 
 #include "io/source.h"
 #include "match/filter.h"
+#include "match/filter.h"
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT

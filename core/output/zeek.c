@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* zeek -- Zeek's conn.log: tab-separated lines about connections
  *
- *   flow --user pointer--> conn          TCP, UDP and the rest: one flow, one line
+ *   flow --user pointer--> conn          TCP and UDP: one flow, one line
  *
  *   echo flow, id 1 --\
  *   echo flow, id 2 ----> conn           ICMP: one line for all that two hosts sent
  *   echo flow, id 3 --/                  of one kind of question and answer
  *
- * The conns of ICMP are found by address and message type, and counted: a line
- * is written when the last of its flows has ended. Times in the head and the
- * foot come from the packet clock: two runs write the same bytes.
+ * Shared conns are found by address and message type, those of protocols that
+ * Zeek does not know by address alone. They count their flows: a line is
+ * written when the last of them has ended. Times in the head and the foot come
+ * from the packet clock: two runs write the same bytes.
  */
 #include "output/zeek.h"
 
@@ -36,6 +37,12 @@ static const char names[] =
     "string\tbool\tbool\tcount\tstring\tcount\tcount\tcount\tcount\t"
     "set[string]\tcount\n";
 
+/* UDP ports that Zeek takes for a service's, of the protocols it knows. */
+static const uint16_t server_ports[] = {
+    53,   67,   68,   88,   123,  137,  161,  162,  389,  443,   514,  1812,
+    2123, 2152, 3544, 4011, 4789, 5060, 5072, 5353, 5355, 20000, 6081,
+};
+
 /* Who talks to whom, as Zeek names it. */
 struct key {
     struct mb_addr addr[2]; /* by enum mb_side */
@@ -46,10 +53,11 @@ struct key {
 /* A connection in the pool. */
 struct slot {
     struct mb__zeek_conn conn;
-    struct key key;    /* of ICMP only: the others' is in their flow */
-    uint32_t flows;    /* ICMP: flows that belong to it */
-    uint32_t next;     /* ICMP: in its bucket */
-    uint64_t stable;   /* ICMP: stable hash of its first flow */
+    struct key key;
+    uint64_t stable;   /* stable hash of its first flow */
+    uint32_t flows;    /* that belong to it */
+    uint32_t next;     /* shared: in its bucket */
+    bool exchanged;    /* not shared: our client is Zeek's responder */
 };
 
 struct mb__zeek {
@@ -58,8 +66,8 @@ struct mb__zeek {
     struct mb_output *to;
     struct mb__pool pool; /* struct slot */
     struct mb__hash_key hash_key;
-    uint32_t *buckets;    /* ICMP conns by key */
-    uint32_t bucket_count, icmp_count;
+    uint32_t *buckets;    /* shared conns by key */
+    uint32_t bucket_count, shared_count;
     int64_t opened;       /* time of the first packet, ns; 0: none yet */
     int64_t last;         /* of the last */
     bool headed;          /* the head is written */
@@ -176,12 +184,13 @@ static const char *service_name(int app_proto)
     return app_proto == MB_APP_TLS ? "ssl" : mb_app_proto_name(app_proto);
 }
 
-static void put_line(struct mb__text *t, const struct mb__zeek_conn *c, const struct key *key, uint64_t stable,
-                     int app_proto)
+static void put_line(struct mb__text *t, const struct slot *s, int app_proto)
 {
+    const struct mb__zeek_conn *c = &s->conn;
+    const struct key *key = &s->key;
     const struct mb__zeek_side *orig = &c->side[MB_CLIENT], *resp = &c->side[MB_SERVER];
     put_seconds(t, c->first_ts);
-    put_uid(t, stable);
+    put_uid(t, s->stable);
     put_end(t, &key->addr[MB_CLIENT], key->port[MB_CLIENT]);
     put_end(t, &key->addr[MB_SERVER], key->port[MB_SERVER]);
     put_tab(t, proto_name(key->ip_proto));
@@ -210,9 +219,9 @@ static void put_line(struct mb__text *t, const struct mb__zeek_conn *c, const st
 
 /* ---- connections ----------------------------------------------------------------- */
 
-static bool is_icmp(const struct mb_flow *flow)
+static bool is_shared(const struct mb_flow *flow)
 {
-    return flow->ip_proto == ICMP || flow->ip_proto == ICMPV6;
+    return flow->ip_proto != TCP && flow->ip_proto != UDP;
 }
 
 /* Zeek's key of |flow|. ICMP has types for ports, see mb__icmp_counterpart(). */
@@ -221,9 +230,9 @@ static struct key key_of(const struct mb_flow *flow)
     struct key key = {.ip_proto = flow->ip_proto};
     for (int side = 0; side < 2; side++) {
         key.addr[side] = flow->end[side].addr;
-        key.port[side] = flow->end[side].port;
+        key.port[side] = is_shared(flow) ? 0 : flow->end[side].port;
     }
-    if (is_icmp(flow)) {
+    if (flow->ip_proto == ICMP || flow->ip_proto == ICMPV6) {
         uint32_t first = flow->end[MB_CLIENT].isn; /* type << 8 | code */
         int answer = mb__icmp_counterpart(flow->ip_proto == ICMPV6, (int)(first >> 8));
         key.port[MB_CLIENT] = (uint16_t)(first >> 8);
@@ -267,7 +276,7 @@ static uint32_t *bucket_of(const struct mb__zeek *z, const struct key *key)
 static void grow_buckets(struct mb__zeek *z)
 {
     uint32_t old_count = z->bucket_count, *old = z->buckets;
-    uint32_t *buckets = z->icmp_count < old_count ? NULL : calloc(2 * (size_t)old_count, sizeof *buckets);
+    uint32_t *buckets = z->shared_count < old_count ? NULL : calloc(2 * (size_t)old_count, sizeof *buckets);
     if (buckets == NULL)
         return;
     z->buckets = buckets;
@@ -284,8 +293,8 @@ static void grow_buckets(struct mb__zeek *z)
     free(old);
 }
 
-/* The conn of an ICMP flow, shared with others of its kind; NULL: no room. */
-static struct slot *icmp_slot(struct mb__zeek *z, const struct mb_flow *flow)
+/* The conn that |flow| shares with others of its kind; NULL: no room. */
+static struct slot *shared_slot(struct mb__zeek *z, const struct mb_flow *flow)
 {
     struct key key = key_of(flow);
     for (uint32_t n = *bucket_of(z, &key); n != 0; n = slot_at(z, n)->next) {
@@ -302,17 +311,50 @@ static struct slot *icmp_slot(struct mb__zeek *z, const struct mb_flow *flow)
     s->stable = mb__flow_stable_hash(flow);
     s->next = *bucket;
     *bucket = n;
-    z->icmp_count++;
+    z->shared_count++;
     return s;
 }
 
-static void icmp_unchain(struct mb__zeek *z, const struct slot *s)
+static void shared_unchain(struct mb__zeek *z, const struct slot *s)
 {
     uint32_t n = mb__pool_number(&z->pool, s), *at = bucket_of(z, &s->key);
     while (*at != n)
         at = &slot_at(z, *at)->next;
     *at = s->next;
-    z->icmp_count--;
+    z->shared_count--;
+}
+
+static bool is_server_port(uint16_t port)
+{
+    for (size_t n = 0; n < sizeof server_ports / sizeof server_ports[0]; n++) {
+        if (server_ports[n] == port)
+            return true;
+    }
+    return false;
+}
+
+/* Whether Zeek would exchange the ends of a UDP flow, whose client we take to
+ * be who sent first: it comes from a service's port and goes to none. */
+static bool exchanges(const struct key *key)
+{
+    return key->ip_proto == UDP && is_server_port(key->port[MB_CLIENT]) && !is_server_port(key->port[MB_SERVER]);
+}
+
+/* A conn of |flow| alone; NULL: no room. */
+static struct slot *own_slot(struct mb__zeek *z, const struct mb_flow *flow)
+{
+    struct slot *s = slot_at(z, mb__pool_take(&z->pool));
+    if (s == NULL)
+        return NULL;
+    struct key key = key_of(flow);
+    s->exchanged = exchanges(&key);
+    for (int side = 0; side < 2; side++) {
+        s->key.addr[side] = key.addr[side ^ s->exchanged];
+        s->key.port[side] = key.port[side ^ s->exchanged];
+    }
+    s->key.ip_proto = key.ip_proto;
+    s->stable = mb__flow_stable_hash(flow);
+    return s;
 }
 
 /* The conn of a flow, made with its first packet. NULL: no room, the flow will
@@ -322,7 +364,7 @@ static struct slot *slot_of(struct mb__zeek *z, struct mb_flow *flow)
     struct slot *s = mb_flow_user(flow, z->monitor);
     if (s != NULL)
         return s;
-    s = is_icmp(flow) ? icmp_slot(z, flow) : slot_at(z, mb__pool_take(&z->pool));
+    s = is_shared(flow) ? shared_slot(z, flow) : own_slot(z, flow);
     if (s == NULL || mb_flow_set_user(flow, z->monitor, s) < 0)
         return NULL;
     s->flows++;
@@ -332,8 +374,8 @@ static struct slot *slot_of(struct mb__zeek *z, struct mb_flow *flow)
 /* Which side of the conn the |side| of |flow| is. */
 static int side_of(const struct slot *s, const struct mb_flow *flow, int side)
 {
-    if (!is_icmp(flow))
-        return side;
+    if (!is_shared(flow))
+        return side ^ s->exchanged;
     struct key key = key_of(flow);
     return compare_keys(&s->key, &key) == 1 ? !side : side;
 }
@@ -349,7 +391,7 @@ static int on_packet(struct mb_event *ev, void *arg)
     z->last = ev->ts;
     if (s != NULL)
         mb__zeek_conn_packet(&s->conn, side_of(s, ev->flow, ev->side), ev->packet,
-                             ev->flow->flags & MB_FLOW_SWAPPED);
+                             s->exchanged || ev->flow->flags & MB_FLOW_SWAPPED);
     return 0;
 }
 
@@ -358,7 +400,7 @@ static int on_gap(struct mb_event *ev, void *arg)
     struct mb__zeek *z = arg;
     struct slot *s = mb_flow_user(ev->flow, z->monitor);
     if (s != NULL)
-        mb__zeek_conn_gap(&s->conn, ev->side, ev->len);
+        mb__zeek_conn_gap(&s->conn, ev->side, ev->len); /* TCP: never exchanged */
     return 0;
 }
 
@@ -381,13 +423,9 @@ static int on_flow_end(struct mb_event *ev, void *arg)
     if (--s->flows > 0)
         return 0;
     put_head(z);
-    if (is_icmp(flow)) {
-        put_line(&z->text, &s->conn, &s->key, s->stable, flow->app_proto);
-        icmp_unchain(z, s);
-    } else {
-        struct key key = key_of(flow);
-        put_line(&z->text, &s->conn, &key, mb__flow_stable_hash(flow), flow->app_proto);
-    }
+    put_line(&z->text, s, flow->app_proto);
+    if (is_shared(flow))
+        shared_unchain(z, s);
     mb__pool_give(&z->pool, mb__pool_number(&z->pool, s));
     return flush(z);
 }
@@ -452,7 +490,6 @@ int mb__zeek_finish(struct mb__zeek *z)
 void mb__zeek_record(const struct mb__zeek *z, struct mb__text *t, const struct mb_flow *flow)
 {
     const struct slot *s = z != NULL ? mb_flow_user(flow, z->monitor) : NULL;
-    struct key key = key_of(flow);
     if (s != NULL)
-        put_line(t, &s->conn, &key, mb__flow_stable_hash(flow), flow->app_proto);
+        put_line(t, s, flow->app_proto);
 }

@@ -142,12 +142,14 @@ static void take_numbers(struct mb__zeek_conn *c, int side, const struct mb_pack
 /* ---- packets ----------------------------------------------------------------- */
 
 /* Bytes above the transport header, by the lengths in the headers: a capture
- * may hold less. */
+ * may hold less. None of protocols that Zeek does not know. */
 static uint32_t payload_of(const struct mb_packet *p)
 {
     uint32_t headers = p->payload_off;
     if (p->ip_proto == ICMP || p->ip_proto == ICMPV6)
         headers = p->l4_off + ICMP_HEADER;
+    else if (p->ip_proto != TCP && p->ip_proto != UDP)
+        return 0;
     return p->ip_len > headers ? p->ip_len - headers : 0;
 }
 

@@ -103,6 +103,9 @@ class Command:
     name: ClassVar[str] = ""
     """What it is called on the command line; set from the name of its file."""
 
+    table_columns: ClassVar[tuple[str, ...]] = ()
+    """Which columns a table on the terminal has; all, if none is named."""
+
     _options: ClassVar[dict[str, Option]] = {}
     _outputs: Outputs | None = None
 

@@ -204,7 +204,8 @@ def _run_command(
     command._outputs = outputs
     command.registry = registry
     try:
-        rows = command.main()
+        with _wrong_use():
+            rows = command.main()
         outputs.result(kind.name, rows or [], 0)
     finally:
         outputs.close()
@@ -358,7 +359,9 @@ def command_line() -> Any:
     def mosbox(
         app_dir: Annotated[
             list[str] | None,
-            typer.Option(metavar="DIR", help="look for apps here too (also MOSBOX_APP_DIR)"),
+            typer.Option(
+                metavar="DIR", is_eager=True, help="look for apps here too (also MOSBOX_APP_DIR)"
+            ),
         ] = None,
         version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
     ) -> None:

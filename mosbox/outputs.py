@@ -66,6 +66,7 @@ class Outputs:
         self.quiet = quiet
         self.records: list[Record] | None = [] if collect else None
         self.sinks: list[Sink] = []
+        self._columns = command.table_columns
         self._flows = getattr(command, "flow_records", False)
         kinds = (*_KINDS, *getattr(command, "extra_outputs", ()))
         wanted = [_parse(spec, kinds) for spec in specs]
@@ -125,6 +126,8 @@ class Outputs:
 
     def table(self, rows: list[Record]) -> None:
         """A table on the outputs that are read by people."""
+        if self._columns:
+            rows = [{name: row.get(name) for name in self._columns} for row in rows]
         for output in self.of("table"):
             if rows:
                 output.write(format_table(rows) + "\n")

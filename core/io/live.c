@@ -135,17 +135,25 @@ static void set_options(struct live_source *s, bool promiscuous)
 /* Why activation failed, in a sentence that says what to do. */
 static int say_refused(struct live_source *s, int status, const char *interface, char *err)
 {
+    int code = MB_EIO;
+    const char *why = pcap_statustostr(status);
     switch (status) {
-    case PCAP_ERROR_NO_SUCH_DEVICE: return mb__say(MB_ENOENT, err, "%s: no such interface", interface);
+    case PCAP_ERROR_NO_SUCH_DEVICE:
+        code = MB_ENOENT;
+        why = "no such interface";
+        break;
     case PCAP_ERROR_PERM_DENIED:
-        return mb__say(MB_EPERM, err, "%s: not permitted to capture: root or CAP_NET_RAW is needed", interface);
+        code = MB_EPERM;
+        why = "not permitted to capture: it takes root or CAP_NET_RAW";
+        break;
     case PCAP_ERROR_PROMISC_PERM_DENIED:
-        return mb__say(MB_EPERM, err, "%s: not permitted to switch to promiscuous mode: CAP_NET_ADMIN is needed",
-                       interface);
-    case PCAP_ERROR_IFACE_NOT_UP: return mb__say(MB_EIO, err, "%s: the interface is down", interface);
-    case PCAP_ERROR: return mb__say(MB_EIO, err, "%s: %s", interface, pcap_geterr(s->pcap));
-    default: return mb__say(MB_EIO, err, "%s: %s", interface, pcap_statustostr(status));
+        code = MB_EPERM;
+        why = "not permitted to make it promiscuous: it takes CAP_NET_ADMIN";
+        break;
+    case PCAP_ERROR_IFACE_NOT_UP: why = "the interface is down"; break;
+    case PCAP_ERROR: why = pcap_geterr(s->pcap); break;
     }
+    return mb__say(code, err, "%s: %s", interface, why);
 }
 
 static int open_interface(struct live_source *s, const char *interface, bool promiscuous, char *err)

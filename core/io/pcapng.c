@@ -76,7 +76,8 @@ static int64_t stamp(const struct interface *i, uint64_t count)
     unsigned n = i->resolution & 0x7f;
     if (i->resolution & 0x80) {
         uint64_t seconds = count >> n, fraction = count & ((UINT64_C(1) << n) - 1);
-        ns = (__int128)seconds * NS_PER_SECOND + (int64_t)(((unsigned __int128)fraction * NS_PER_SECOND) >> n);
+        ns = (__int128)seconds * NS_PER_SECOND;
+        ns += (__int128)(((unsigned __int128)fraction * NS_PER_SECOND) >> n);
     } else {
         ns = count;
         for (; n < 9; n++)
@@ -102,9 +103,9 @@ __attribute__((format(printf, 2, 3))) static int damaged(struct pcapng_source *s
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    return mb__say(MB_EFORMAT, s->source.warning, "%s: the block at byte %llu, after packet %llu, is damaged: %s",
-                   s->in.name, (unsigned long long)mb__input_offset(&s->in),
-                   (unsigned long long)s->delivered, what);
+    return mb__say(MB_EFORMAT, s->source.warning,
+                   "%s: the block at byte %llu, after packet %llu, is damaged: %s", s->in.name,
+                   (unsigned long long)mb__input_offset(&s->in), (unsigned long long)s->delivered, what);
 }
 
 /* A section header's byte order is its own. 1: known, 0: not here yet. */
@@ -157,8 +158,8 @@ static int read_section(struct pcapng_source *s, const struct block *b)
 }
 
 /* Takes what matters from one option of an interface description. */
-static void read_option(const struct pcapng_source *s, struct interface *i, uint32_t code, const uint8_t *value,
-                        uint32_t len)
+static void read_option(const struct pcapng_source *s, struct interface *i, uint32_t code,
+                        const uint8_t *value, uint32_t len)
 {
     if (code == OPTION_TSRESOL && len >= 1)
         i->resolution = value[0];
@@ -186,7 +187,8 @@ static void read_options(const struct pcapng_source *s, struct interface *i, con
 static int grow_interfaces(struct pcapng_source *s)
 {
     if (s->interface_count == INTERFACE_LIMIT)
-        return mb__say(MB_ELIMIT, s->source.warning, "%s: more than %d interfaces", s->in.name, INTERFACE_LIMIT);
+        return mb__say(MB_ELIMIT, s->source.warning, "%s: more than %d interfaces", s->in.name,
+                       INTERFACE_LIMIT);
     if (s->interface_count < s->interface_room)
         return 0;
     uint32_t room = s->interface_room == 0 ? 4 : s->interface_room * 2;
@@ -223,8 +225,8 @@ static int read_interface(struct pcapng_source *s, const struct block *b)
 /* ---- packets ---- */
 
 /* Makes the frame of |data|, |room| bytes in the block. 1 or an error. */
-static int make_frame(struct pcapng_source *s, const struct interface *i, struct mb_frame *f, const uint8_t *data,
-                      uint32_t room)
+static int make_frame(struct pcapng_source *s, const struct interface *i, struct mb_frame *f,
+                      const uint8_t *data, uint32_t room)
 {
     if (f->caplen > MB__CAPLEN_LIMIT)
         return damaged(s, "it claims %u captured bytes, more than %u", f->caplen, MB__CAPLEN_LIMIT);
@@ -385,7 +387,8 @@ static int read_front(struct pcapng_source *s)
         if (rc == MB__SOURCE_IDLE)
             return mb__say(MB_EIO, s->source.warning, "%s: interrupted", s->in.name);
         if (rc == 0)
-            return mb__say(MB_EFORMAT, s->source.warning, "%s: the file ends before any interface", s->in.name);
+            return mb__say(MB_EFORMAT, s->source.warning, "%s: the file ends before any interface",
+                           s->in.name);
         if (rc < 0)
             return rc;
     }

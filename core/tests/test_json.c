@@ -58,7 +58,7 @@ static void test_strings(void)
     CHECK_STRING("", "\"\"");
     CHECK_STRING("a \"quoted\" \\ / line\n", "\"a \\\"quoted\\\" \\\\ / line\\n\"");
     CHECK_STRING("\b\f\r\t\0\x1f\x7f", "\"\\b\\f\\r\\t\\u0000\\u001f\x7f\"");
-    CHECK_STRING("sieben Z\xc3\xbcge \xe2\x82\xac \xf0\x9f\x98\x80", "\"sieben Z\xc3\xbcge \xe2\x82\xac \xf0\x9f\x98\x80\"");
+    CHECK_STRING("Z\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80", "\"Z\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80\"");
     CHECK_STRING("\xff\xfe", "\"\\\\xff\\\\xfe\"");
     CHECK_STRING("\xc0\x80", "\"\\\\xc0\\\\x80\"");             /* overlong NUL */
     CHECK_STRING("\xe0\x9f\xbf", "\"\\\\xe0\\\\x9f\\\\xbf\"");  /* overlong */

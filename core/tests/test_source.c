@@ -66,7 +66,8 @@ static void put_packet(uint32_t number, uint32_t len)
         file.p[file.len++] = (uint8_t)(number + i);
 }
 
-static void put_record(uint32_t number, uint32_t seconds, uint32_t fraction, uint32_t caplen, uint32_t wirelen)
+static void put_record(uint32_t number, uint32_t seconds, uint32_t fraction, uint32_t caplen,
+                       uint32_t wirelen)
 {
     put_u32(seconds);
     put_u32(fraction);
@@ -495,7 +496,9 @@ static void test_pcapng_far_times(void)
 /* |len| bytes as a gzip member at |out|: its length. */
 static size_t gzip(const uint8_t *p, size_t len, uint8_t *out, size_t size)
 {
-    z_stream z = {.next_in = (uint8_t *)p, .avail_in = (unsigned)len, .next_out = out, .avail_out = (unsigned)size};
+    z_stream z = {.next_in = (uint8_t *)p, .next_out = out};
+    z.avail_in = (unsigned)len;
+    z.avail_out = (unsigned)size;
     CHECK_INT(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
     CHECK_INT(deflate(&z, Z_FINISH), Z_STREAM_END);
     deflateEnd(&z);

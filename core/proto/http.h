@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* http -- what the parts of the HTTP/1 parser share
+ *
+ *   http.c       messages of both sides: which bytes are heads, which bodies
+ *   http_head.c  a whole head into struct mb_http, and how its body is framed
+ *   http_body.c  body bytes out of length, chunks or the end of the stream
+ *   inflate.c    gzip and deflate undone
+ */
+#ifndef MB_PROTO_HTTP_H
+#define MB_PROTO_HTTP_H
+
+#include "proto/hold.h"
+#include "proto/inflate.h"
+#include "proto/proto.h"
+
+#define MB__HTTP_MAX_HEADERS 256     /* fields given in a record; the rest is in raw_headers */
+#define MB__HTTP_MAX_CHUNK_LINE 1024 /* bytes of a chunk size with its extensions */
+
+/* ---- heads --------------------------------------------------------------- */
+
+/* How far the search for the end of a head went. */
+struct mb__http_scan {
+    uint32_t line;    /* where the line begins that is looked at */
+    uint32_t scanned; /* no line end before this */
+};
+
+enum mb__http_framing {
+    MB__HTTP_NO_BODY,
+    MB__HTTP_LENGTH,
+    MB__HTTP_CHUNKS,
+    MB__HTTP_UNTIL_CLOSE,
+};
+
+/* A head that was read. |http.headers| points to |fields|. */
+struct mb__http_head {
+    struct mb_http http;
+    struct mb_http_header fields[MB__HTTP_MAX_HEADERS];
+    struct mb_view transfer_encoding; /* the field's value; empty: none */
+    struct mb_view content_encoding;
+    bool bad_length;                  /* Content-Length that is not a number */
+    bool connect;                     /* request: CONNECT */
+    bool head;                        /* request: HEAD */
+};
+
+/* Where the head ends in |p|, whose first byte is not white space: one past its
+ * last byte, or 0 if that is not known yet. Goes on where |s| says. */
+size_t mb__http_head_end(struct mb__http_scan *s, const uint8_t *p, size_t len, bool response);
+/* Reads a head; views point into |p|. */
+void mb__http_read_request(const uint8_t *p, size_t len, struct mb__http_head *h);
+void mb__http_read_response(const uint8_t *p, size_t len, struct mb__http_head *h);
+/* Whether |line| begins with a method and names its version, or (unless
+ * |versioned|) is of HTTP/0.9 with a method that is known. */
+bool mb__http_is_request_line(const uint8_t *line, size_t len, bool versioned);
+/* Whether |p| begins as a status line does: "HTTP/" in any case. */
+enum mb__probe mb__http_is_status_line(const uint8_t *p, size_t len);
+/* A method's name and the space behind it, of those known: NO, MORE, YES. */
+enum mb__probe mb__http_is_method(const uint8_t *p, size_t len);
+/* White space as C's isspace() knows it. */
+static inline bool mb__http_is_space(uint8_t b)
+{
+    return b == ' ' || (b >= '\t' && b <= '\r');
+}
+
+/* The codings of the body, outermost first, chunked left out: at most
+ * MB__INFLATE_LAYERS; |*chunked| if chunks are among them, |*unknown| if one is
+ * not known (what is inside it stays coded). Their number. */
+int mb__http_codings(const struct mb__http_head *h, enum mb__coding codings[MB__INFLATE_LAYERS], bool *chunked,
+                     bool *unknown);
+
+/* ---- bodies -------------------------------------------------------------- */
+
+enum mb__http_chunk { MB__CHUNK_SIZE, MB__CHUNK_DATA, MB__CHUNK_TRAILER };
+
+/* A body on its way. */
+struct mb__http_body {
+    uint64_t left;                /* bytes of the body or of the chunk still to come */
+    struct mb__inflate inflate;
+    enum mb__http_framing framing;
+    enum mb__http_chunk chunk;
+    uint32_t line_len;            /* trailer: bytes of the line so far, line end left out */
+    bool lost;                    /* a gap in a coded body: the rest cannot be undone */
+    bool done;                    /* all of it was taken */
+};
+
+/* Sets |b| up for a body of |length| bytes (if MB__HTTP_LENGTH). */
+void mb__http_body_start(struct mb__http_body *b, enum mb__http_framing framing, uint64_t length);
+/* Takes bytes of |*data| as far as they belong to the body, moves it past
+ * them, and sets done at the end. |hold| keeps a chunk's size line in pieces.
+ * |*flags| gets what was odd. 0 or the code of |put|. */
+int mb__http_body_data(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, const uint8_t **data,
+                       size_t *len, uint32_t *flags, mb__inflate_put *put, void *arg);
+/* |len| bytes were lost. False: it is not known where the body goes on. */
+bool mb__http_body_gap(struct mb__http_body *b, struct mb__memory *m, uint64_t len);
+/* The stream is over, or the body is done: gives what was kept, frees all. */
+int mb__http_body_end(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, uint32_t *flags,
+                      mb__inflate_put *put, void *arg);
+
+#endif

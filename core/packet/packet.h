@@ -39,16 +39,21 @@ void mb__decoder_free(struct mb__decoder *d);
  * taken as it is and source is left 0. */
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS]);
+#define MB__PROTO_BIT(proto) (UINT64_C(1) << (proto))
+
 /* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport
- * header whole if its protocol has one that we know. */
+ * header whole if its protocol has one that we know. A datagram that still
+ * shows the number of an extension header is broken inside it. */
 static inline bool mb__packet_has_flow(const struct mb_packet *p)
 {
     if ((p->flags & (MB_PKT_IP | MB_PKT_L4 | MB_PKT_FRAGMENT)) == (MB_PKT_IP | MB_PKT_L4))
         return true;
     if ((p->flags & (MB_PKT_IP | MB_PKT_FRAGMENT)) != MB_PKT_IP)
         return false;
-    const uint64_t known = UINT64_C(1) << 1 | UINT64_C(1) << 6 | UINT64_C(1) << 17 | UINT64_C(1) << 58;
-    return p->ip_proto < 64 ? !(known >> p->ip_proto & 1) : p->ip_proto != 132;
+    const uint64_t with_header = MB__PROTO_BIT(1) | MB__PROTO_BIT(6) | MB__PROTO_BIT(17) | MB__PROTO_BIT(58);
+    const uint64_t extension = MB__PROTO_BIT(0) | MB__PROTO_BIT(43) | MB__PROTO_BIT(44) | MB__PROTO_BIT(51)
+                               | MB__PROTO_BIT(60);
+    return p->ip_proto < 64 ? !((with_header | extension) >> p->ip_proto & 1) : p->ip_proto != 132;
 }
 
 /* The datagrams handed out so far are no longer needed. */

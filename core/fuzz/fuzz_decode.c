@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fuzz_decode -- any frames, of any link type, leave every offset inside its buffer
+ *
+ * Input: a byte of options, then frames: link type, 16 bits of length, a byte
+ * of time to the next one, bytes. Two decoders see the same frames and must
+ * say the same; an Ethernet frame's IPv4 datagram must look the same as a
+ * frame of its own (the decoder's short way against its long one).
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "packet/packet.h"
+
+static const int links[] = {1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 276, 147};
+
+#define LINKS (sizeof links / sizeof links[0])
+
+/* One decoder and what it said last. */
+struct run {
+    struct mb_config config;
+    struct mb__hash_key key;
+    struct mb__memory memory;
+    struct mb_stats stats;
+    struct mb__decoder *decoder;
+    struct mb_packet out[MB__MAX_LAYERS];
+    int n;
+};
+
+static void start(struct run *r, uint8_t options)
+{
+    memset(r, 0, sizeof *r);
+    r->config.decap = options & 1 ? MB_TUNNEL_DEFAULT : options;
+    r->config.max_tunnels = options >> 5;
+    r->config.max_fragments = 1 + (options & 6);
+    r->config.timeout_fragment = 1000;
+    r->config.overlap = options >> 3 & 1;
+    r->config.checksums = options >> 4 & 1;
+    r->config.key_vlan = r->config.key_tunnel = options >> 7;
+    r->memory.limit = options & 8 ? 1 << 20 : 4096;
+    mb__hash_key_init(&r->key, 7);
+    r->decoder = mb__decoder_new(&r->config, &r->key, &r->memory, &r->stats);
+    assert(r->decoder != NULL);
+}
+
+static void stop(struct run *r)
+{
+    mb__decoder_free(r->decoder);
+    assert(r->memory.used == 0);
+}
+
+static volatile unsigned sink; /* keeps the reads of touch() */
+
+/* Reads each byte, so that ASan sees whether it may be read. */
+static void touch(const uint8_t *b, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        sink += b[i];
+}
+
+static void check_packet(const struct mb_packet *p, const struct mb_frame *frame)
+{
+    assert(p->frame == frame->data && p->frame_len == frame->caplen);
+    assert((p->anomaly == 0) == (p->anomalies == 0));
+    assert(p->anomaly == 0 || (p->anomalies >> p->anomaly & 1));
+    assert(p->vlans <= 2);
+    if ((p->flags & MB_PKT_IP) == 0) {
+        assert(!mb__packet_has_flow(p));
+        return;
+    }
+    if ((p->flags & MB_PKT_REASSEMBLED) == 0)
+        assert(p->net == frame->data + p->net_off && p->net_off + (uint64_t)p->net_len <= frame->caplen);
+    touch(p->net, p->net_len);
+    assert(p->net_len <= p->ip_len);
+    assert(((p->flags & MB_PKT_TRUNCATED) != 0) == (p->net_len < p->ip_len));
+    assert(p->l4_off <= p->net_len && p->payload_off >= p->l4_off);
+    assert(p->payload_len == 0 || p->payload_off + (uint64_t)p->payload_len <= p->net_len);
+    assert(p->payload_off <= p->net_len || (p->flags & MB_PKT_TRUNCATED));
+    if (p->flags & MB_PKT_FRAGMENT)
+        assert(!mb__packet_has_flow(p));
+}
+
+static void check_readers(struct mb_packet *p)
+{
+    uint32_t tsval = 0, tsecr = 0;
+    if ((p->flags & MB_PKT_L4) && p->ip_proto == 6) {
+        struct mb__tcp_options o;
+        mb__tcp_options_read(p, &o);
+        assert(o.sack_count <= 4 && o.wscale <= 14);
+        assert(mb__tcp_timestamps(p, &tsval, &tsecr) || !o.has_ts);
+    }
+    bool good = mb__checksums_good(p);
+    assert(good == mb__checksums_good(p));
+}
+
+/* Whether two packets say the same, wherever their datagrams lie. */
+static bool same(const struct mb_packet *a, const struct mb_packet *b)
+{
+    struct mb_packet x = *a, y = *b;
+    if (x.net_len != y.net_len || memcmp(x.net, y.net, x.flags & MB_PKT_IP ? x.net_len : 0) != 0)
+        return false;
+    x.net = y.net = NULL;
+    return memcmp(&x, &y, sizeof x) == 0;
+}
+
+static void decode_frame(struct run *r, int link, const struct mb_frame *frame, uint64_t number)
+{
+    memset(r->out, 0, sizeof r->out);
+    r->n = mb__decode(r->decoder, link, frame, number, r->out);
+    assert(r->n >= 1 && r->n <= MB__MAX_LAYERS);
+    for (int i = 0; i < r->n; i++) {
+        check_packet(&r->out[i], frame);
+        assert(((r->out[i].flags & MB_PKT_HAS_INNER) != 0) == (i < r->n - 1));
+    }
+}
+
+/* The datagram of an Ethernet frame on its own, by the long way: the same but
+ * for where it is. Fragments and checksums aside, which have a memory. */
+static void check_alone(const struct run *r, const struct mb_frame *frame)
+{
+    static struct run alone;
+    struct mb_frame inner = *frame;
+    if (frame->caplen < 14 || mb__be16(frame->data + 12) != 0x0800 || r->config.checksums)
+        return;
+    if (r->out[0].flags & (MB_PKT_FRAGMENT | MB_PKT_REASSEMBLED))
+        return;
+    start(&alone, 0);
+    alone.config = r->config;
+    inner.data += 14;
+    inner.caplen -= 14;
+    inner.wirelen = inner.wirelen > 14 ? inner.wirelen - 14 : 0;
+    decode_frame(&alone, 228, &inner, r->out[0].number);
+    struct mb_packet ours = r->out[0], *other = &alone.out[0];
+    if (((ours.flags | other->flags) & MB_PKT_TUNNELLED) == 0) {
+        ours.frame = other->frame;
+        ours.frame_len = other->frame_len;
+        ours.wire_len = other->wire_len;
+        ours.net_off = other->net_off;
+        ours.link = other->link;
+        assert((ours.flags & MB_PKT_IP) == 0 || same(&ours, other));
+    }
+    stop(&alone);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct run a, b;
+    struct mb__cursor c = mb__cursor(data, size);
+    uint8_t options, link, wait;
+    uint16_t len;
+    if (!mb__cursor_u8(&c, &options))
+        return 0;
+    start(&a, options);
+    start(&b, options);
+    int64_t ts = 0;
+    for (uint64_t number = 1; mb__cursor_u8(&c, &link) && mb__cursor_u16(&c, &len) && mb__cursor_u8(&c, &wait); number++) {
+        struct mb_frame frame = {.ts = ts, .wirelen = len};
+        frame.caplen = (uint32_t)(mb__cursor_left(&c) < len ? mb__cursor_left(&c) : len);
+        uint8_t *copy = malloc(frame.caplen > 0 ? frame.caplen : 1); /* exactly as long as it is */
+        assert(copy != NULL);
+        if (frame.caplen > 0)
+            memcpy(copy, mb__cursor_take(&c, frame.caplen), frame.caplen);
+        frame.data = copy;
+        decode_frame(&a, links[link % LINKS], &frame, number);
+        decode_frame(&b, links[link % LINKS], &frame, number);
+        assert(a.n == b.n);
+        for (int i = 0; i < a.n; i++)
+            assert(same(&a.out[i], &b.out[i]));
+        if (links[link % LINKS] == 1)
+            check_alone(&a, &frame);
+        for (int i = 0; i < a.n; i++)
+            check_readers(&a.out[i]);
+        mb__decoder_release(a.decoder);
+        mb__decoder_release(b.decoder);
+        free(copy);
+        ts += wait;
+    }
+    assert(memcmp(&a.stats, &b.stats, sizeof a.stats) == 0);
+    stop(&a);
+    stop(&b);
+    return 0;
+}

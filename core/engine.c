@@ -341,7 +341,7 @@ static int process_frame(struct mb_engine *e, struct mb_packet *packets, int cou
     return err;
 }
 
-static int pass_on(struct mb_engine *e, const struct mb_frame *frame)
+static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
 {
     if (e->dropped) {
         e->stats.dropped++;
@@ -350,6 +350,11 @@ static int pass_on(struct mb_engine *e, const struct mb_frame *frame)
     e->stats.kept++;
     if (e->writer == NULL)
         return 0;
+    if (e->writer_link < 0)
+        e->writer_link = link;
+    if (link != e->writer_link)
+        return mb__engine_fail(e, MB_ELINKTYPE, "a pcap file has one link type: frame %llu is of %d, those before of %d",
+                               (unsigned long long)e->stats.frames, link, e->writer_link);
     int err = mb_writer_put(e->writer, frame);
     if (err < 0 && err != MB_EPIPE)
         mb__engine_fail(e, err, "cannot write packets: %s", mb_error_text(err));
@@ -394,7 +399,7 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
     while (done < taken && err >= 0) {
         err = process_frame(e, &e->batch[at], packets_of[done]);
         if (err >= 0)
-            err = pass_on(e, &frames[done]);
+            err = pass_on(e, link, &frames[done]);
         at += packets_of[done++];
     }
     mb__decoder_release(e->decoder);
@@ -421,10 +426,13 @@ int mb_engine_frame(struct mb_engine *e, int linktype, const struct mb_frame *fr
     return run_frames(e, linktype, frame, 1);
 }
 
-/* Nothing comes from a live source: time goes on all the same. */
-static int run_idle(struct mb_engine *e)
+/* Nothing comes just now. Time goes on all the same where packets are stamped
+ * by this machine's clock; a capture that arrives slowly has its own. */
+static int run_idle(struct mb_engine *e, const struct mb_source *source)
 {
     struct timespec now;
+    if (!source->live)
+        return 0;
     clock_gettime(CLOCK_REALTIME, &now);
     return mb_engine_advance(e, now.tv_sec * SECOND + now.tv_nsec);
 }
@@ -437,7 +445,7 @@ int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_pa
     while (!e->stop && (max_packets == 0 || done < max_packets)) {
         int n = mb__source_burst(source, frames, MB_BURST, &link);
         if (n == MB__SOURCE_IDLE) {
-            err = run_idle(e);
+            err = run_idle(e, source);
             return err < 0 ? err : 1;
         }
         if (n < 0)
@@ -513,6 +521,7 @@ int64_t mb_engine_now(const struct mb_engine *e)
 void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w)
 {
     e->writer = w;
+    e->writer_link = -1;
 }
 
 void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)

@@ -37,6 +37,7 @@ struct mb_engine {
     struct mb__proto_sink sink;     /* what parsers report to */
     struct mb_event *parsed;        /* the event whose bytes a parser is reading */
     struct mb_writer *writer;
+    int writer_link;                /* link type of what it was given; -1: nothing yet */
     struct mb__outputs *outputs;    /* NULL until somebody asks for a log or a tally */
     int64_t now;                    /* packet clock, ns */
     int64_t tick;                   /* of the wheel, last looked at */

@@ -68,12 +68,21 @@ class _Gone:
 GONE_FLOW: Any = _Gone("a flow", "keep flow.id or flow.copy() beyond its flow_end")
 GONE_RECORD: Any = _Gone("a record", "keep its copy() beyond the method that got it")
 
-_address_text = ffi.new("char[]", lib.MB_ADDR_TEXT)
+_MAX_TEXTS = 1 << 16
+_texts: dict[Bytes, str] = {}  # the same addresses come again and again
+_text_buffer = ffi.new("char[]", lib.MB_ADDR_TEXT)
 
 
-def _address(a: Any) -> str:
-    length = lib.mb_addr_text(ffi.addressof(a), _address_text)
-    return str(ffi.unpack(_address_text, length).decode())
+def address_text(a: Any) -> str:
+    """A struct mb_addr as text."""
+    key = ffi.buffer(a.byte)[:]
+    text = _texts.get(key)
+    if text is None:
+        if len(_texts) >= _MAX_TEXTS:
+            _texts.clear()
+        lib.mb_addr_text(ffi.addressof(a), _text_buffer)
+        text = _texts[key] = ffi.string(_text_buffer).decode()
+    return text
 
 
 def _bytes(view: Any) -> bytes:
@@ -157,7 +166,7 @@ class Endpoint:
     @property
     def ip(self) -> str:
         """IP address."""
-        return _address(self._c.addr)
+        return address_text(self._c.addr)
 
     @property
     def port(self) -> int:
@@ -501,12 +510,12 @@ class Packet(Record):
     @property
     def src(self) -> str:
         """Source address, "" if it is not IP."""
-        return _address(self._c.src) if self._c.flags & lib.MB_PKT_IP else ""
+        return address_text(self._c.src) if self._c.flags & lib.MB_PKT_IP else ""
 
     @property
     def dst(self) -> str:
         """Destination address, "" if it is not IP."""
-        return _address(self._c.dst) if self._c.flags & lib.MB_PKT_IP else ""
+        return address_text(self._c.dst) if self._c.flags & lib.MB_PKT_IP else ""
 
     @property
     def sport(self) -> int:
@@ -553,6 +562,11 @@ class Packet(Record):
     def ip_id(self) -> int:
         """IPv4 identification."""
         return int(self._c.ip_id)
+
+    @property
+    def icmp_type(self) -> int:
+        """ICMP or ICMPv6 type; 0 for other protocols."""
+        return int(self._c.icmp_type)
 
     @property
     def tcp_flags(self) -> int:

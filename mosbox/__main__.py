@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`python -m mosbox` is `mosbox`."""
+
+from mosbox.cli import main
+
+if __name__ == "__main__":
+    main()

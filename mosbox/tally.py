@@ -7,13 +7,12 @@ tally costs the same however many flows there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mosbox._core import ffi, lib
-from mosbox.engine import Engine, error_buffer
-from mosbox.events import address_text, application_name, protocol_name
+from mosbox.engine import NS, Engine, error_buffer
+from mosbox.events import application_name, protocol_name
 
 __all__ = ["Group", "Key", "Measure", "Tally"]
 
@@ -67,10 +66,6 @@ class Tally:
         filled = lib.mb_tally_top(self._c, by.encode(), rows, count)
         return [self._group(rows[i]) for i in range(filled)]
 
-    def all(self) -> Iterator[Group]:
-        """All groups, the largest by bytes first."""
-        yield from self.top(lib.mb_tally_size(self._c) + 65536)
-
     @property
     def evicted(self) -> int:
         return int(lib.mb_tally_evicted(self._c))
@@ -78,21 +73,27 @@ class Tally:
     def __len__(self) -> int:
         return int(lib.mb_tally_size(self._c))
 
-    def _group(self, row: object) -> Group:
-        r = ffi.cast("struct mb_tally_row *", ffi.addressof(row))
-        named = self.key in ("protocol", "port", "flow")
+    def _group(self, row: Any) -> Group:
+        has_hosts = self.key in ("host", "pair", "flow")
+        has_proto = self.key in ("protocol", "port", "flow")
         return Group(
-            client=address_text(r.addr[0]) if self.key in ("host", "pair", "flow") else "",
-            server=address_text(r.addr[1]) if self.key in ("pair", "flow") else "",
-            client_port=r.port[0],
-            server_port=r.port[1],
-            proto=protocol_name(r.ip_proto) if named else "",
-            app=application_name(r.app_proto) or "",
-            flows=r.flows,
-            packets_sent=r.packets[0],
-            packets_received=r.packets[1],
-            bytes_sent=r.bytes[0],
-            bytes_received=r.bytes[1],
-            first=r.first_ts / 1e9,
-            last=r.last_ts / 1e9,
+            client=_address(row.addr[0]) if has_hosts else "",
+            server=_address(row.addr[1]) if has_hosts and self.key != "host" else "",
+            client_port=row.port[0],
+            server_port=row.port[1],
+            proto=protocol_name(row.ip_proto) if has_proto else "",
+            app=application_name(row.app_proto) or "",
+            flows=row.flows,
+            packets_sent=row.packets[0],
+            packets_received=row.packets[1],
+            bytes_sent=row.bytes[0],
+            bytes_received=row.bytes[1],
+            first=row.first_ts / NS,
+            last=row.last_ts / NS,
         )
+
+
+def _address(a: Any) -> str:
+    text = ffi.new("char[]", lib.MB_ADDR_TEXT)
+    lib.mb_addr_text(ffi.addressof(a), text)
+    return str(ffi.string(text).decode())

@@ -170,13 +170,14 @@ enum mb_checksums { MB_CHECKSUMS_IGNORE = 0, MB_CHECKSUMS_VERIFY = 1 };
 /* Tunnels that can be taken off; bits of mb_config.decap. */
 enum mb_tunnel {
     MB_TUNNEL_IPIP = 1,     /* IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, 2473, 4213) */
-    MB_TUNNEL_GRE = 2,      /* RFC 2784, 2890; with transparent Ethernet */
+    MB_TUNNEL_GRE = 2,      /* RFC 2784, 2890; with transparent Ethernet; over UDP 4754 (RFC 8086) */
     MB_TUNNEL_VXLAN = 4,    /* RFC 7348, UDP 4789 */
     MB_TUNNEL_GENEVE = 8,   /* RFC 8926, UDP 6081 */
     MB_TUNNEL_GTPU = 16,    /* 3GPP TS 29.281, UDP 2152 */
     MB_TUNNEL_TEREDO = 32,  /* RFC 4380, UDP 3544 */
     MB_TUNNEL_ERSPAN = 64,  /* types I, II, III over GRE */
-    MB_TUNNEL_DEFAULT = 127
+    MB_TUNNEL_AYIYA = 128,  /* draft-massar-v6ops-ayiya, UDP 5072 */
+    MB_TUNNEL_DEFAULT = 255
 };
 
 /* Why a packet or a segment was found odd. Each has a counter in mb_stats

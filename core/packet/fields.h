@@ -117,10 +117,21 @@ static inline void mb__packet_begin(struct mb_packet *p, const struct mb_frame *
     p->link = (uint16_t)link;
 }
 
+/* UDP ports that tunnels are known by. */
+#define MB__PORT_GTPU 2152
+#define MB__PORT_TEREDO 3544
+#define MB__PORT_GRE 4754
+#define MB__PORT_VXLAN 4789
+#define MB__PORT_AYIYA 5072
+#define MB__PORT_GENEVE 6081
+
 /* Whether UDP |port| is that of a tunnel of mb__udp_tunnel(). */
 static inline bool mb__udp_tunnel_port(uint16_t port)
 {
-    return port == 4789 || port == 6081 || port == 2152 || port == 3544;
+    if (port < MB__PORT_GTPU || port > MB__PORT_GENEVE) /* nearly always */
+        return false;
+    return port == MB__PORT_GTPU || port == MB__PORT_TEREDO || port == MB__PORT_GRE || port == MB__PORT_VXLAN
+           || port == MB__PORT_AYIYA || port == MB__PORT_GENEVE;
 }
 
 /* The flow hash of |p|, whose addresses, ports, protocol, VLAN and tunnel are set. */

@@ -6,6 +6,7 @@
 
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
+#define ETHERNET_MIN 46   /* payload that frames are padded to */
 #define MAX_EXTENSIONS 24 /* extension headers of one datagram */
 
 /* IP of whatever version. */
@@ -321,7 +322,8 @@ static enum mb__layer ipv6_fragment(struct mb__walk *w, const struct ipv6_chain 
  * what its card will cut. */
 static uint64_t ipv6_zero_len(struct mb__walk *w, const uint8_t *h)
 {
-    if (h[6] == MB__PROTO_NONE)
+    uint64_t room = mb__cursor_left(&w->c) + w->missing;
+    if (h[6] == MB__PROTO_NONE || room <= ETHERNET_MIN)
         return IPV6_HEADER;
     const uint8_t *jumbo = mb__cursor_peek(&w->c, IPV6_HEADER + 8);
     if (h[6] == MB__PROTO_HOPOPTS && jumbo != NULL && jumbo[IPV6_HEADER + 2] == 0xc2) {
@@ -330,7 +332,7 @@ static uint64_t ipv6_zero_len(struct mb__walk *w, const uint8_t *h)
             return IPV6_HEADER + len;
     }
     mb__odd(w->p, MB_ANOMALY_IPV6_LEN);
-    return mb__cursor_left(&w->c) + w->missing;
+    return room;
 }
 
 /* IPv6 (RFC 8200). */

@@ -104,16 +104,20 @@ static bool gre_header(struct mb__cursor *c, struct gre *g)
     return !routing;
 }
 
+/* What a GRE payload of |type| is: an ethertype, or Aruba's for 802.11. */
+static enum mb__layer gre_payload(struct mb__walk *w, uint16_t type)
+{
+    bool aruba = (type & 0xfe0f) == 0x8200;
+    return aruba ? MB__LAYER_80211 : mb__layer_of_ethertype(w, type);
+}
+
 static enum mb__layer gre(struct mb__walk *w)
 {
     struct gre g = {0};
     if (!wanted(w, MB_TUNNEL_GRE | MB_TUNNEL_ERSPAN))
         return MB__LAYER_END;
-    struct mb__cursor start = w->c;
-    if (!gre_header(&w->c, &g)) {
-        w->c = start;
+    if (!gre_header(&w->c, &g))
         return mb__broken(w, MB_ANOMALY_TUNNEL_BAD);
-    }
     if (mb__cursor_left(&w->c) == 0)
         return MB__LAYER_END; /* a keep-alive, or an acknowledgement of PPTP */
     if (g.type == 0x22eb || (g.type == 0x88be && g.sequence))
@@ -122,7 +126,7 @@ static enum mb__layer gre(struct mb__walk *w)
         return wanted(w, MB_TUNNEL_ERSPAN) ? enter(w, false, g.key, MB__LAYER_ETHERNET) : MB__LAYER_END;
     if (!wanted(w, MB_TUNNEL_GRE))
         return MB__LAYER_END;
-    enum mb__layer inner = mb__layer_of_ethertype(w, g.type);
+    enum mb__layer inner = gre_payload(w, g.type);
     return inner == MB__LAYER_END ? inner : enter(w, false, g.key, inner);
 }
 
@@ -196,6 +200,14 @@ static enum mb__layer gtpu(struct mb__walk *w)
     return enter(w, true, mb__be32(h + 4), MB__LAYER_IP);
 }
 
+/* Whether an IPv6 datagram fills what is left of a UDP datagram exactly: a
+ * sign strong enough where there is but a port to go by. */
+static bool fills_with_ipv6(const struct mb__walk *w, const struct mb__cursor *c)
+{
+    const uint8_t *h = mb__cursor_peek(c, 40);
+    return h != NULL && h[0] >> 4 == 6 && 40u + mb__be16(h + 4) == mb__cursor_left(c) + w->missing;
+}
+
 /* Teredo (RFC 4380 5.1.1): authentication and origin indications, then IPv6,
  * which must fill the datagram exactly, as its port is but a hint. */
 static enum mb__layer teredo(struct mb__walk *w)
@@ -209,8 +221,36 @@ static enum mb__layer teredo(struct mb__walk *w)
     }
     if (h != NULL && h[0] == 0 && h[1] == 0 && !mb__cursor_skip(&c, 8))
         return MB__LAYER_END;
-    h = mb__cursor_peek(&c, 40);
-    if (h == NULL || h[0] >> 4 != 6 || 40u + mb__be16(h + 4) != mb__cursor_left(&c) + w->missing)
+    if (!fills_with_ipv6(w, &c))
+        return MB__LAYER_END;
+    w->c = c;
+    return enter(w, true, 0, MB__LAYER_IPV6);
+}
+
+/* GRE in UDP (RFC 8086): version 0, and of a kind that we know. */
+static enum mb__layer gre_in_udp(struct mb__walk *w)
+{
+    struct mb__cursor c = w->c;
+    struct gre g = {0};
+    if (!gre_header(&c, &g) || g.version != 0)
+        return MB__LAYER_END;
+    if (g.type != 0x0800 && g.type != 0x86dd && g.type != 0x6558)
+        return MB__LAYER_END;
+    w->c = c;
+    return enter(w, true, g.key, mb__layer_of_ethertype(w, g.type));
+}
+
+/* AYIYA (draft-massar-v6ops-ayiya-02 3): lengths of identity and signature,
+ * operation "forward", next header; time; identity, signature; then IP, which
+ * must fill the datagram exactly. */
+static enum mb__layer ayiya(struct mb__walk *w)
+{
+    struct mb__cursor c = w->c;
+    const uint8_t *h = mb__cursor_take(&c, 8);
+    if (h == NULL || (h[2] & 15) != 1 || h[3] != MB__PROTO_IPV6)
+        return MB__LAYER_END;
+    size_t identity = (size_t)1 << (h[0] >> 4), signature = (h[1] >> 4) * 4u;
+    if (!mb__cursor_skip(&c, identity + signature) || !fills_with_ipv6(w, &c))
         return MB__LAYER_END;
     w->c = c;
     return enter(w, true, 0, MB__LAYER_IPV6);
@@ -221,14 +261,18 @@ enum mb__layer mb__udp_tunnel(struct mb__walk *w)
     const struct mb_packet *p = w->p;
     uint16_t port = mb__udp_tunnel_port(p->dport) ? p->dport : p->sport;
     switch (port) {
-    case 4789:
+    case MB__PORT_VXLAN:
         return wanted(w, MB_TUNNEL_VXLAN) ? vxlan(w) : MB__LAYER_END;
-    case 6081:
+    case MB__PORT_GENEVE:
         return wanted(w, MB_TUNNEL_GENEVE) ? geneve(w) : MB__LAYER_END;
-    case 2152:
+    case MB__PORT_GTPU:
         return wanted(w, MB_TUNNEL_GTPU) ? gtpu(w) : MB__LAYER_END;
-    case 3544:
+    case MB__PORT_TEREDO:
         return wanted(w, MB_TUNNEL_TEREDO) ? teredo(w) : MB__LAYER_END;
+    case MB__PORT_GRE:
+        return wanted(w, MB_TUNNEL_GRE) ? gre_in_udp(w) : MB__LAYER_END;
+    case MB__PORT_AYIYA:
+        return wanted(w, MB_TUNNEL_AYIYA) ? ayiya(w) : MB__LAYER_END;
     default:
         return MB__LAYER_END;
     }

@@ -390,6 +390,14 @@ static void test_offloaded(void)
     decode_bytes(&d, 1, 1, f.b, f.len);
     check_udp6(0, "cut");
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_IPV6_LEN);
+    begin(); /* just a header, in a frame that was padded */
+    frame_ethernet(&f, 0x86dd);
+    frame_ipv6(&f, 99);
+    frame_end(&f);
+    frame_fill(&f, 0, 6);
+    decode_bytes(&d, 1, 1, f.b, f.len);
+    CHECK_INT(d.out[0].ip_len, 40);
+    CHECK_INT(d.out[0].anomaly, MB_ANOMALY_NONE);
 }
 
 static void test_snapped(void)
@@ -786,6 +794,31 @@ static void test_teredo(void)
     CHECK_INT(d.out[0].anomalies, 0);
 }
 
+static void test_gre_in_udp(void)
+{
+    begin_udp(4754);
+    frame_u32(&f, 0x20000800);
+    frame_u32(&f, 99);
+    tcp_over_ipv4("udp");
+    check_beside("udp", 99);
+    begin_udp(4754);
+    frame_text(&f, "some other protocol");
+    CHECK_INT(decode(&d, &f), 1);
+    CHECK_INT(d.out[0].anomalies, 0);
+}
+
+static void test_ayiya(void)
+{
+    begin_udp(5072);
+    frame_bytes(&f, "\x44\x52\x11\x29\0\0\0\0", 8);
+    frame_fill(&f, 0xaa, 16 + 20);
+    udp_over_ipv6("tic");
+    CHECK_INT(decode(&d, &f), 2);
+    check_udp6(1, "tic");
+    f.b[18 + 28 + 2] = 0x10; /* no data, just a sign of life */
+    CHECK_INT(decode_bytes(&d, 1, 1, f.b, f.len), 1);
+}
+
 static void test_tunnel_depth(void)
 {
     begin_ip(4);
@@ -875,6 +908,8 @@ int main(void)
     RUN(test_geneve);
     RUN(test_gtpu);
     RUN(test_teredo);
+    RUN(test_gre_in_udp);
+    RUN(test_ayiya);
     RUN(test_tunnel_depth);
     RUN(test_decap_off);
     RUN(test_outer_anomaly);

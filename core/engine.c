@@ -136,7 +136,7 @@ void mb_engine_free(struct mb_engine *e)
     e->stop = true;
     if (e->sealed) {
         e->config.reassemble = 0;
-        for (struct mb_flow *flow; (flow = mb__flows_each(&e->flows, NULL)) != NULL;) {
+        for (struct mb_flow *flow = NULL; (flow = mb__flows_each(&e->flows, flow)) != NULL;) {
             flow->events = 0; /* freed without a word */
             mb__conversation_end(e, flow, MB_END_SHUTDOWN);
         }

@@ -151,6 +151,27 @@ static void test_pppoe(void)
     tcp_over_ipv4("pppo");
     decode(&d, &f);
     check_tcp(0, "pppo");
+    f.b[19] = 0x2c; /* the session's length ends the datagram early */
+    decode_bytes(&d, 1, 1, f.b, f.len);
+    CHECK_INT(d.out[0].payload_len, 2);
+    CHECK_INT(d.out[0].anomaly, MB_ANOMALY_IP_SNAPPED);
+}
+
+static void test_llc(void)
+{
+    begin(); /* 802.3: a length, then SNAP */
+    frame_ethernet(&f, 8 + 40 + 4);
+    frame_bytes(&f, "\xaa\xaa\x03\0\0\0\x08\0", 8);
+    tcp_over_ipv4("snap");
+    decode(&d, &f);
+    check_tcp(0, "snap");
+    f.b[13] -= 3;
+    decode_bytes(&d, 1, 1, f.b, f.len);
+    CHECK_INT(d.out[0].payload_len, 1);
+    f.b[14] = 0x42; /* spanning tree */
+    decode_bytes(&d, 1, 1, f.b, f.len);
+    CHECK_INT(d.out[0].flags, 0);
+    CHECK_INT(d.out[0].anomaly, MB_ANOMALY_NONE);
 }
 
 static void test_ppp(void)
@@ -315,6 +336,22 @@ static void test_ipv4_options(void)
     decode_bytes(&d, 1, 1, f.b, f.len);
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_IPV4_OPTIONS);
     CHECK(mb__packet_has_flow(&d.out[0]));
+}
+
+static void test_ipv4_authentication(void)
+{
+    begin();
+    frame_ethernet(&f, 0x0800);
+    frame_ipv4(&f, 51, 0);
+    frame_bytes(&f, "\x06\x02\0\0\0\0\0\1\0\0\0\1\0\0\0\0", 16);
+    frame_tcp(&f, 1234, 80, MB_TCP_ACK);
+    frame_text(&f, "signed");
+    decode(&d, &f);
+    check_tcp(0, "signed");
+    f.b[35] = 200;
+    decode_bytes(&d, 1, 1, f.b, f.len);
+    CHECK_INT(d.out[0].anomaly, MB_ANOMALY_L4_TRUNCATED);
+    CHECK(!mb__packet_has_flow(&d.out[0]));
 }
 
 /* Sets byte |at| of a good frame to |value|; the anomaly that gives. */
@@ -794,6 +831,26 @@ static void test_teredo(void)
     CHECK_INT(d.out[0].anomalies, 0);
 }
 
+/* What the capture cut off a tunnel's inside is known to be missing. */
+static void test_snapped_tunnel(void)
+{
+    begin_udp(3544);
+    udp_over_ipv6("teredo");
+    frame_end(&f);
+    size_t whole = f.len;
+    frame_fill(&f, 0, 4); /* bytes that the outer datagram has and UDP has not */
+    mb__put_be16(f.b + 20, (uint16_t)(mb__be16(f.b + 20) + 4));
+    mb__put_be16(f.b + 28, frame_ipv4_sum(f.b + 18));
+    for (size_t caplen = whole - 3; caplen <= f.len; caplen++) {
+        struct mb_frame frame = frame_of(&f);
+        frame.caplen = (uint32_t)caplen;
+        CHECK_INT(mb__decode(d.decoder, 1, &frame, 1, d.out), 2);
+        CHECK_INT(d.out[1].ip_len, 40 + 8 + 6);
+        CHECK_INT(d.out[1].payload_len, caplen < whole ? caplen - (whole - 6) : 6);
+        CHECK_INT((d.out[1].flags & MB_PKT_TRUNCATED) != 0, caplen < whole);
+    }
+}
+
 static void test_gre_in_udp(void)
 {
     begin_udp(4754);
@@ -881,6 +938,7 @@ int main(void)
     RUN(test_vlan);
     RUN(test_mpls);
     RUN(test_pppoe);
+    RUN(test_llc);
     RUN(test_ppp);
     RUN(test_cooked);
     RUN(test_null);
@@ -890,6 +948,7 @@ int main(void)
     RUN(test_not_ip);
     RUN(test_many_tags);
     RUN(test_ipv4_options);
+    RUN(test_ipv4_authentication);
     RUN(test_ipv4_broken);
     RUN(test_tcp_flags);
     RUN(test_offloaded);
@@ -908,6 +967,7 @@ int main(void)
     RUN(test_geneve);
     RUN(test_gtpu);
     RUN(test_teredo);
+    RUN(test_snapped_tunnel);
     RUN(test_gre_in_udp);
     RUN(test_ayiya);
     RUN(test_tunnel_depth);

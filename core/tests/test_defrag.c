@@ -208,6 +208,7 @@ static void test_odd_length(void)
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_FRAG_LEN);
     send_part(false, 56, 100, false);
     check_whole(false, 100);
+    CHECK_INT(d.out[0].anomalies, 0);
     begin(); /* IPv6: the fragment is let go of */
     send_part(true, 0, 61, true);
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_FRAG_LEN);
@@ -280,6 +281,21 @@ static void test_limits(void)
     CHECK(d.memory.used <= 1000);
     decoding_stop(&d);
     CHECK_INT(d.memory.used, 0);
+}
+
+/* A first fragment with a whole TCP header is a fragment still. */
+static void test_first_with_header(void)
+{
+    struct frame f = {0};
+    begin();
+    frame_ethernet(&f, 0x0800);
+    frame_ipv4(&f, 6, 0x2000);
+    frame_tcp(&f, 1234, 80, MB_TCP_ACK);
+    frame_fill(&f, 'x', 20);
+    decode(&d, &f);
+    CHECK(held());
+    CHECK_INT(d.stats.fragments, 1);
+    CHECK_INT(d.stats.packets_tcp, 0);
 }
 
 /* A fragment that the capture cut is never part of a datagram. */
@@ -372,6 +388,7 @@ int main(void)
     RUN(test_largest);
     RUN(test_timeout);
     RUN(test_limits);
+    RUN(test_first_with_header);
     RUN(test_snapped);
     RUN(test_ipv6_headers);
     RUN(test_tunnelled);

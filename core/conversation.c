@@ -455,10 +455,14 @@ static int datagram(struct mb_engine *e, struct mb_flow *flow, int side, const s
 static int orphan(struct mb_engine *e, const struct mb_packet *p)
 {
     e->stats.orphans++;
-    if (!(mb__events_global(e->events) >> MB_EV_ORPHAN & 1))
-        return 0;
-    struct mb_event ev = event_of(e, NULL, MB_CLIENT, p, MB_EV_ORPHAN, MB_HOOK_NONE);
-    return mb__engine_raise(e, &ev);
+    int err = 0;
+    if (mb__events_global(e->events) >> MB_EV_ORPHAN & 1) {
+        struct mb_event ev = event_of(e, NULL, MB_CLIENT, p, MB_EV_ORPHAN, MB_HOOK_NONE);
+        err = mb__engine_raise(e, &ev);
+    }
+    if (err >= 0)
+        mb__engine_judge(e, NULL, MB_CLIENT, p);
+    return err;
 }
 
 /* The bytes of acknowledged holes, and then what waited behind them. What was
@@ -587,6 +591,8 @@ int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
         if (kind != flow->timer_kind)
             mb__flows_set_timer(&e->flows, flow, kind, e->now);
     }
+    if (err >= 0)
+        mb__engine_judge(e, flow, side, p);
     if (flow->flags & MB_FLOW_FORGET && err >= 0)
         err = mb__conversation_end(e, flow, MB_END_SHUTDOWN);
     return err;

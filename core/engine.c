@@ -143,6 +143,7 @@ void mb_engine_free(struct mb_engine *e)
         mb__flows_fini(&e->flows);
     }
     mb__outputs_free(e->outputs);
+    mb__detect_free(e->detect);
     mb__events_free(e->events);
     mb__decoder_free(e->decoder);
     free(e);
@@ -243,6 +244,21 @@ void mb_flow_drop(struct mb_event *ev)
         ev->flow->flags |= MB_FLOW_DROP;
 }
 
+struct mb_detect **mb__engine_detect(const struct mb_engine *e)
+{
+    return (struct mb_detect **)&e->detect;
+}
+
+void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    if (e->detect == NULL || e->dropped)
+        return;
+    enum mb__verdict verdict = mb__detect_packet(e->detect, flow, side, p);
+    e->dropped = verdict != MB__VERDICT_PASS;
+    if (verdict == MB__VERDICT_DROP_FLOW && flow != NULL)
+        flow->flags |= MB_FLOW_DROP;
+}
+
 int mb_flow_forget(struct mb_engine *e, struct mb_flow *flow)
 {
     flow->flags |= MB_FLOW_FORGET;
@@ -333,10 +349,13 @@ static int process_frame(struct mb_engine *e, struct mb_packet *packets, int cou
         const struct mb_packet *p = &packets[i];
         if (p->anomaly != 0)
             err = decode_anomaly(e, p);
-        if (err >= 0 && has_flow(e, p))
+        if (err >= 0 && has_flow(e, p)) {
             err = mb__conversation_packet(e, p);
-        else if (err >= 0 && p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
-            e->stats.orphans++;
+        } else if (err >= 0) {
+            if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
+                e->stats.orphans++;
+            mb__engine_judge(e, NULL, MB_CLIENT, p);
+        }
     }
     return err;
 }

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "detect/detect.h"
 #include "event/event.h"
 #include "flow/stream.h"
 #include "flow/table.h"
@@ -39,6 +40,7 @@ struct mb_engine {
     struct mb_writer *writer;
     int writer_link;                /* link type of what it was given; -1: nothing yet */
     struct mb__outputs *outputs;    /* NULL until somebody asks for a log or a tally */
+    struct mb_detect *detect;       /* NULL: no rules */
     int64_t now;                    /* packet clock, ns */
     int64_t tick;                   /* of the wheel, last looked at */
     int64_t decode_tick;            /* of the decoder's clock, last looked at */
@@ -61,6 +63,9 @@ int mb__engine_fail(struct mb_engine *e, int code, const char *format, ...) __at
 int mb__engine_raise(struct mb_engine *e, struct mb_event *ev);
 /* Counts anomaly |reason| and raises its event on |flow| (NULL: no flow). */
 int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int reason);
+
+/* All that |p| led to is done: has the rules judge it. |flow| NULL: none. */
+void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 
 /* One packet that may belong to a flow. 0 or < 0. */
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p);

@@ -1,17 +1,347 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* detect -- rules applied to the packets, streams and transactions of an engine */
+/* detect -- from the engine's packets and events to looks, verdicts and alerts */
+#include "detect/detect.h"
 
-#include "mosbox.h"
+#include "detect/message.h"
+#include "flow/tcp.h"
 
-struct mb_rules *mb_rules_new(void) { return NULL; }
-void mb_rules_free(struct mb_rules *r) { (void)r; }
-int mb_rules_addresses(struct mb_rules *r, const struct mb_addr *pairs, size_t count) { return MB_ENOTSUP; }
-int mb_rules_ports(struct mb_rules *r, const uint16_t *pairs, size_t count) { return MB_ENOTSUP; }
-int mb_rules_buffer(struct mb_rules *r, int base, const uint8_t *t, size_t count) { return MB_ENOTSUP; }
-int mb_rules_add(struct mb_rules *r, const void *program, size_t len, char *err) { return MB_ENOTSUP; }
-int mb_rules_build(struct mb_rules *r, char *err) { return MB_ENOTSUP; }
-int mb_decode_event_number(const char *name) { return MB_ENOTSUP; }
-void mb_detect_config_init(struct mb_detect_config *c) { }
-struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, const struct mb_detect_config *c, char *err) { return NULL; }
-void mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast) { }
-void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats) { }
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TCP 6
+#define TRACKERS 65536 /* thresholds and host bits remembered at once, each */
+
+/* ---- life ------------------------------------------------------------------ */
+
+void mb_detect_config_init(struct mb_detect_config *c)
+{
+    *c = (struct mb_detect_config){.max_alerts = 15, .window = 8192, .body_limit = 100 * 1024};
+}
+
+static int parts_new(struct mb_detect *d)
+{
+    const struct mb_rules *r = d->rules;
+    d->mark = calloc((size_t)r->count + 1, sizeof *d->mark);
+    d->found = calloc((size_t)d->config.max_alerts + 1, sizeof *d->found);
+    d->thresholds = mb__tracker_new(TRACKERS, 0);
+    d->bits = mb__tracker_new(TRACKERS, 0);
+    if (d->mark == NULL || d->found == NULL || d->thresholds == NULL || d->bits == NULL)
+        return MB_ENOMEM;
+    for (uint32_t i = 0; i < r->banks; i++)
+        for (int side = 0; side < 2; side++)
+            if (r->bank[i][side].db != NULL && hs_alloc_scratch(r->bank[i][side].db, &d->scratch) != HS_SUCCESS)
+                return MB_ENOMEM;
+    return mb__matcher_init(&d->matcher);
+}
+
+static void free_state(void *state)
+{
+    mb__state_free(state);
+}
+
+static int on_message(struct mb_event *ev, void *arg);
+static int on_anomaly(struct mb_event *ev, void *arg);
+static int on_flow_end(struct mb_event *ev, void *arg);
+static int on_nothing(struct mb_event *ev, void *arg);
+
+static int listen(struct mb_detect *d)
+{
+    static const uint32_t messages[] = {MB_EV_HTTP_REQUEST, MB_EV_HTTP_RESPONSE, MB_EV_HTTP_BODY, MB_EV_HTTP_END,
+                                        MB_EV_TLS_HELLO,    MB_EV_TLS_CERTIFICATE, MB_EV_DNS,     MB_EV_SSH};
+    int err = mb_on(d->monitor, NULL, MB_EV_FLOW_END, MB_HOOK_NONE, on_flow_end, d);
+    if (err >= 0)
+        err = mb_on(d->monitor, NULL, MB_EV_ANOMALY, MB_HOOK_NONE, on_anomaly, d);
+    if (err >= 0)
+        err = mb_on(d->monitor, NULL, MB_EV_PROTOCOL, MB_HOOK_NONE, on_nothing, d);
+    if (err >= 0 && d->rules->uses_stream)
+        err = mb_on(d->monitor, NULL, MB_EV_DATA, MB_HOOK_NONE, on_nothing, d);
+    for (size_t i = 0; i < sizeof messages / sizeof *messages && err >= 0; i++)
+        err = mb_on(d->monitor, NULL, messages[i], MB_HOOK_NONE, on_message, d);
+    if (err >= 0 && d->rules->uses_stream)
+        err = mb_monitor_history(d->monitor, 2 * d->config.window);
+    return err;
+}
+
+struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, const struct mb_detect_config *c,
+                                char *err)
+{
+    struct mb_detect **slot = mb__engine_detect(e);
+    if (!r->built || *slot != NULL) {
+        if (err != NULL)
+            snprintf(err, MB_ERRBUF_SIZE, "an engine takes one set of rules, built before");
+        return NULL;
+    }
+    struct mb_detect *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        goto no_memory;
+    mb_detect_config_init(&d->config);
+    if (c != NULL)
+        d->config = *c;
+    d->engine = e;
+    d->rules = r;
+    if (parts_new(d) < 0)
+        goto no_memory;
+    d->monitor = mb_monitor_new(e, "detect", err);
+    if (d->monitor == NULL) {
+        mb__detect_free(d);
+        return NULL;
+    }
+    mb_monitor_user_free(d->monitor, free_state);
+    if (listen(d) < 0)
+        goto no_memory;
+    *slot = d;
+    return d;
+no_memory:
+    if (err != NULL)
+        snprintf(err, MB_ERRBUF_SIZE, "%s", mb_error_text(MB_ENOMEM));
+    mb__detect_free(d);
+    return NULL;
+}
+
+void mb__detect_free(struct mb_detect *d)
+{
+    if (d == NULL)
+        return;
+    if (d->alert_free != NULL)
+        d->alert_free(d->alert_arg);
+    hs_free_scratch(d->scratch);
+    if (d->matcher.context != NULL)
+        mb__matcher_fini(&d->matcher);
+    mb__tracker_free(d->thresholds);
+    mb__tracker_free(d->bits);
+    free(d->mark);
+    free(d->work);
+    free(d->found);
+    free(d->scratch_bytes);
+    free(d);
+}
+
+void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats)
+{
+    *stats = d->stats;
+    stats->pcre_limits = d->matcher.pcre_limits;
+}
+
+/* ---- events ---------------------------------------------------------------- */
+
+static struct mb__state *state_of(struct mb_detect *d, struct mb_flow *flow)
+{
+    struct mb__state *s = mb_flow_user(flow, d->monitor);
+    if (s == NULL && (s = mb__state_new()) != NULL && mb_flow_set_user(flow, d->monitor, s) < 0) {
+        mb__state_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static int on_message(struct mb_event *ev, void *arg)
+{
+    struct mb_detect *d = arg;
+    struct mb__state *s = ev->flow != NULL ? state_of(d, ev->flow) : NULL;
+    if (s != NULL && !s->pass)
+        mb__message(s, d->rules, ev, d->config.body_limit);
+    return 0;
+}
+
+static int on_anomaly(struct mb_event *ev, void *arg)
+{
+    struct mb_detect *d = arg;
+    struct mb__state *s = ev->flow != NULL ? state_of(d, ev->flow) : NULL;
+    if (s == NULL || ev->reason >= 64)
+        return 0;
+    s->anomalies |= 1ull << ev->reason;
+    s->app_event |= ev->reason == MB_ANOMALY_PROTO;
+    return 0;
+}
+
+/* What is heard is kept by the engine: bytes for the stream, the search for a
+ * protocol for flow->app_proto. */
+static int on_nothing(struct mb_event *ev, void *arg)
+{
+    (void)ev;
+    (void)arg;
+    return 0;
+}
+
+/* ---- looks ----------------------------------------------------------------- */
+
+/* Stream offset up to which |side|'s bytes are acknowledged. */
+static uint64_t acknowledged(const struct mb_flow *flow, int side)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    int64_t offset = from->flags & MB_SIDE_SYNC ? mb__tcp_acked(from) : 0;
+    if (offset < 0)
+        return 0;
+    return (uint64_t)offset < from->next ? (uint64_t)offset : from->next;
+}
+
+/* Bytes and messages of |side| that were acknowledged may be looked at. */
+static void show(struct mb_detect *d, struct mb_flow *flow, struct mb__state *s, int side, bool all)
+{
+    uint64_t next = flow->end[side].next;
+    uint64_t limit = all || d->config.inline_mode ? next : acknowledged(flow, side);
+    if (next - limit > d->config.window)
+        limit = next;
+    if (limit > s->side[side].visible)
+        s->side[side].visible = limit;
+    for (struct mb__tx *tx = s->first; tx != NULL; tx = tx->next) {
+        struct mb__part *part = &tx->part[side];
+        if (!part->present || part->over || (flow->ip_proto == TCP && !all && part->ready > limit))
+            continue;
+        part->visible = true;
+        part->body.visible = part->body.len;
+    }
+}
+
+/* The stream bytes to look at: those not inspected yet and a window before. */
+static struct mb__bytes stream_bytes(struct mb_detect *d, const struct mb__look *look)
+{
+    struct mb__bytes none = {0};
+    const struct mb__state_side *side = &look->state->side[look->side];
+    struct mb_buffer_info info;
+    if (side->visible <= side->inspected || !d->rules->uses_stream ||
+        mb_stream_info(look->flow, look->side, &info) < 0 || info.history == 0)
+        return none;
+    uint64_t from = side->inspected > d->config.window ? side->inspected - d->config.window : 0;
+    if (from < info.next - info.history)
+        from = info.next - info.history;
+    size_t len = 0;
+    const uint8_t *data = mb_stream_view(look->flow, look->side, from, &len);
+    if (data == NULL || side->visible <= from)
+        return none;
+    if (len > side->visible - from)
+        len = (size_t)(side->visible - from);
+    return (struct mb__bytes){.data = data, .len = (uint32_t)len, .base = from};
+}
+
+static void look_at_packet(struct mb__look *look, const struct mb_packet *p)
+{
+    look->packet = p;
+    if (!(p->flags & MB_PKT_IP))
+        return;
+    look->src = p->src;
+    look->dst = p->dst;
+    look->ip_proto = p->ip_proto;
+    look->ip_version = p->flags & MB_PKT_IPV6 ? 6 : 4;
+    bool ports = p->flags & MB_PKT_L4 && p->ip_proto != 1 && p->ip_proto != 58;
+    look->sport = ports ? p->sport : 0;
+    look->dport = ports ? p->dport : 0;
+    if (!(p->flags & MB_PKT_FRAGMENT) && p->payload_off <= p->net_len)
+        look->payload = (struct mb__bytes){.data = p->net + p->payload_off, .len = p->payload_len};
+}
+
+static void look_at_end(struct mb__look *look, struct mb_flow *flow, int side)
+{
+    look->flow = flow;
+    look->side = (uint8_t)side;
+    look->src = flow->end[side].addr;
+    look->dst = flow->end[!side].addr;
+    look->sport = flow->end[side].port;
+    look->dport = flow->end[!side].port;
+    look->ip_proto = flow->ip_proto;
+    look->ip_version = flow->ip_version;
+    look->streamed = true;
+}
+
+/* ---- verdicts -------------------------------------------------------------- */
+
+static void speak(struct mb_detect *d, const struct mb__look *look, const struct mb__found *f, uint8_t action)
+{
+    const struct mb__rule *rule = &d->rules->rule[f->rule];
+    if (action == MB_RULE_PASS || rule->head->flags & MB_RULE_NOALERT)
+        return;
+    d->stats.alerts++;
+    if (look->flow != NULL)
+        look->flow->flags |= MB_FLOW_ALERTED;
+    if (d->alert == NULL)
+        return;
+    struct mb__alert alert = {
+        .detect = d, .rule = rule, .look = look, .tx = f->tx, .stream = f->stream, .action = action,
+        .blocked = d->config.inline_mode && action != MB_RULE_ALERT, .ts = d->now, .number = d->frame, .link = d->link};
+    d->alert(d->alert_arg, &alert);
+}
+
+static bool stops(uint8_t action)
+{
+    return action == MB_RULE_DROP || action == MB_RULE_REJECT;
+}
+
+/* Carries the matches out in order: a pass ends them. */
+static enum mb__verdict conclude(struct mb_detect *d, struct mb__look *look)
+{
+    enum mb__verdict verdict = MB__VERDICT_PASS;
+    for (uint32_t i = 0; i < d->found_count; i++) {
+        const struct mb__found *f = &d->found[i];
+        const struct mb__rule *rule = &d->rules->rule[f->rule];
+        uint8_t action = rule->head->action;
+        bool told = mb__threshold(d, look, rule, f->rule, &action);
+        if (told)
+            speak(d, look, f, action);
+        else
+            d->stats.suppressed++;
+        if (action == MB_RULE_PASS) {
+            if (look->state != NULL && f->to_flow)
+                look->state->pass = true;
+            break;
+        }
+        if (stops(action) && verdict != MB__VERDICT_DROP_FLOW)
+            verdict = f->to_flow && look->flow != NULL ? MB__VERDICT_DROP_FLOW : MB__VERDICT_DROP;
+    }
+    if (verdict != MB__VERDICT_PASS && look->packet != NULL)
+        d->stats.drops++;
+    return d->config.inline_mode ? verdict : MB__VERDICT_PASS;
+}
+
+/* ---- for the engine -------------------------------------------------------- */
+
+enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb__look look = {.flow = flow, .side = (uint8_t)side};
+    look_at_packet(&look, p);
+    d->frame = p->number;
+    d->link = p->link;
+    d->now = p->ts;
+    if (flow != NULL && (look.state = state_of(d, flow)) != NULL) {
+        struct mb__state *s = look.state;
+        bool tcp = flow->ip_proto == TCP;
+        if (s->pass)
+            return MB__VERDICT_PASS;
+        look.streamed = tcp && !(flow->end[side].flags & MB_SIDE_NO_STREAM);
+        show(d, flow, s, !side, false);
+        if (!tcp || d->config.inline_mode)
+            show(d, flow, s, side, !tcp);
+        if (tcp)
+            look.stream = stream_bytes(d, &look);
+    }
+    mb__inspect(d, &look);
+    if (look.state != NULL) {
+        look.state->anomalies = 0;
+        look.state->app_event = false;
+    }
+    return conclude(d, &look);
+}
+
+/* What was never acknowledged is looked at when the flow is over. */
+static int on_flow_end(struct mb_event *ev, void *arg)
+{
+    struct mb_detect *d = arg;
+    struct mb_flow *flow = ev->flow;
+    struct mb__state *s = mb_flow_user(flow, d->monitor);
+    if (s == NULL || s->pass || flow->flags & MB_FLOW_DROP)
+        return 0;
+    for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
+        struct mb__look look = {.state = s};
+        look_at_end(&look, flow, side);
+        show(d, flow, s, side, true);
+        for (struct mb__tx *tx = s->first; tx != NULL; tx = tx->next)
+            tx->part[side].complete = tx->part[side].body.complete = true;
+        if (flow->ip_proto == TCP)
+            look.stream = stream_bytes(d, &look);
+        mb__inspect(d, &look);
+        conclude(d, &look);
+        if (s->pass)
+            return 0;
+    }
+    return 0;
+}

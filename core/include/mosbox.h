@@ -1169,8 +1169,8 @@ void mb_detect_config_init(struct mb_detect_config *c);
 struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, const struct mb_detect_config *c,
                                 char *err);
 /* Alerts are written to |eve| as EVE records and to |fast| as fast.log lines;
- * each may be NULL. Borrowed. */
-void mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast);
+ * each may be NULL. Borrowed. 0 or MB_ENOMEM. */
+int mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast);
 /* Copies the counters. */
 void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats);
 

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* detect -- rules applied to what one engine sees
+ *
+ *   protocol events --> transactions (message.c)
+ *                             |
+ *   end of a packet ----------+--> work: rules whose fast pattern is there, and
+ *   end of a flow                  those without one, in order of evaluation
+ *                                        |
+ *        conditions on packet and flow (condition.c), bytes (match.c)
+ *                                        |
+ *        thresholds (threshold.c) --> verdict, alerts (output/alert.c)
+ *
+ * Without inline mode the bytes of a stream count when the receiver has
+ * acknowledged them, and are looked at with the sender's next packet or at the
+ * end of the flow: what no host took raises no alert.
+ */
+#ifndef MB_DETECT_DETECT_H
+#define MB_DETECT_DETECT_H
+
+#include "base/text.h"
+#include "detect/state.h"
+#include "detect/tracker.h"
+
+/* What becomes of a packet. */
+enum mb__verdict { MB__VERDICT_PASS = 0, MB__VERDICT_DROP = 1, MB__VERDICT_DROP_FLOW = 2 };
+
+/* What rules are held against: one packet, or the end of a flow. */
+struct mb__look {
+    const struct mb_packet *packet; /* NULL: the flow is over */
+    struct mb_flow *flow;           /* NULL: none */
+    struct mb__state *state;        /* NULL: none */
+    struct mb_addr src, dst;
+    uint16_t sport, dport;
+    uint8_t ip_proto;
+    uint8_t ip_version;             /* 0: no IP */
+    uint8_t side;                   /* who sent it */
+    bool streamed;                  /* its payload is in the stream */
+    struct mb__bytes payload;       /* of the packet */
+    struct mb__bytes stream;        /* bytes to look at; len 0: none are new */
+    struct mb__tx *tx;              /* of the rule being tried */
+};
+
+/* A rule that matched. */
+struct mb__found {
+    uint32_t rule;
+    struct mb__tx *tx;
+    bool stream;       /* in stream bytes */
+    bool to_flow;      /* its verdict is the flow's */
+};
+
+/* What an alert tells. Valid during the call. */
+struct mb__alert {
+    const struct mb_detect *detect;
+    const struct mb__rule *rule;
+    const struct mb__look *look;
+    const struct mb__tx *tx; /* NULL: none */
+    bool stream;
+    bool blocked;
+    uint8_t action;          /* what became of the packet: enum mb_rule_action */
+    int64_t ts;
+    uint64_t number;         /* of the frame */
+    int link;
+};
+
+struct mb__work {
+    uint32_t rule;
+    struct mb__tx *tx;
+};
+
+struct mb_detect {
+    struct mb_engine *engine;
+    const struct mb_rules *rules;
+    struct mb_detect_config config;
+    struct mb_monitor *monitor;
+    hs_scratch_t *scratch;
+    struct mb__matcher matcher;
+    struct mb__tracker *thresholds;
+    struct mb__tracker *bits;
+    uint32_t *mark;           /* by rule: the round that put it on the work list */
+    uint32_t round;
+    struct mb__work *work;
+    uint32_t work_count;
+    uint32_t work_room;
+    struct mb__found *found;  /* config.max_alerts of them */
+    uint32_t found_count;
+    uint8_t *scratch_bytes;   /* for transforms of bodies */
+    uint32_t scratch_room;
+    uint64_t frame;           /* number of the newest frame */
+    int link;
+    int64_t now;
+    struct mb_detect_stats stats;
+    void (*alert)(void *arg, const struct mb__alert *alert);
+    void *alert_arg;
+    void (*alert_free)(void *arg);
+};
+
+/* ---- for the engine -------------------------------------------------------- */
+
+/* Where |e| keeps its rules; NULL in it without any. */
+struct mb_detect **mb__engine_detect(const struct mb_engine *e);
+/* All events of |p| are over. |flow| is NULL for a packet of none. */
+enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
+void mb__detect_free(struct mb_detect *d);
+
+/* ---- between the files of this folder -------------------------------------- */
+
+/* condition.c: whether the rule's addresses, ports, direction, flow state and
+ * packet fields are those of the look. */
+bool mb__conditions(const struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule);
+/* What MB_OP_SET_ operations do once a rule has matched. */
+void mb__consequences(struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule);
+/* Bytes of a header buffer (MB_BUF_IPV4_HDR and so on) of the packet. */
+struct mb__bytes mb__header_bytes(const struct mb_packet *p, int base);
+
+/* inspect.c: puts rules on the work list and tries them. */
+void mb__inspect(struct mb_detect *d, struct mb__look *look);
+
+/* threshold.c: whether the rule may speak, and what it does: |*action|. */
+bool mb__threshold(struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule, uint32_t number,
+                   uint8_t *action);
+
+#endif

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* alert -- alerts of rules as EVE records and fast.log lines
+ *
+ * The EVE record is Suricata's, key for key: the packet's addresses, the alert,
+ * what the application said (http, tls, dns, ssh) and a short flow.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "detect/detect.h"
+#include "output/output.h"
+
+#define TCP 6
+#define UDP 17
+#define SCTP 132
+#define ICMP 1
+#define ICMPV6 58
+#define PAYLOAD_MAX 4096 /* bytes of a payload that an alert repeats */
+
+struct alert_log {
+    struct mb_output *eve;
+    struct mb_output *fast;
+    struct mb__text text;
+    struct mb__iso_cache iso;
+};
+
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static void put_text(struct mb__text *t, const char *text)
+{
+    mb__json_string_raw(t, text, strlen(text));
+}
+
+static void put_view(struct mb__text *t, struct mb_view v)
+{
+    mb__json_string_raw(t, v.data, v.len);
+}
+
+/* "key": "view" unless the view is empty. */
+static void put_field(struct mb__text *t, const char *key, struct mb_view v)
+{
+    if (v.len == 0)
+        return;
+    mb__json_key(t, key, strlen(key));
+    put_view(t, v);
+}
+
+static void put_string(struct mb__text *t, const char *key, const char *text)
+{
+    if (text == NULL)
+        return;
+    mb__json_key(t, key, strlen(key));
+    put_text(t, text);
+}
+
+static void put_number(struct mb__text *t, const char *key, uint64_t v)
+{
+    mb__json_key(t, key, strlen(key));
+    mb__json_u64_raw(t, v);
+}
+
+static void put_base64(struct mb__text *t, const uint8_t *bytes, size_t len)
+{
+    MB__TEXT_LITERAL(t, "\"");
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t left = len - i < 3 ? (uint32_t)(len - i) : 3;
+        uint32_t v = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                     (left > 2 ? bytes[i + 2] : 0);
+        char out[4] = {base64_digits[v >> 18], base64_digits[v >> 12 & 63],
+                       left > 1 ? base64_digits[v >> 6 & 63] : '=', left > 2 ? base64_digits[v & 63] : '='};
+        mb__text_short(t, out, 4);
+    }
+    MB__TEXT_LITERAL(t, "\"");
+}
+
+/* Bytes that do not print are shown as dots. */
+static void put_printable(struct mb__text *t, const uint8_t *bytes, size_t len)
+{
+    MB__TEXT_LITERAL(t, "\"");
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = bytes[i];
+        if (c == '\r')
+            MB__TEXT_LITERAL(t, "\\r");
+        else if (c == '\n')
+            MB__TEXT_LITERAL(t, "\\n");
+        else if (c == '"' || c == '\\') {
+            char out[2] = {'\\', (char)c};
+            mb__text_short(t, out, 2);
+        } else
+            mb__text_char(t, c >= ' ' && c < 127 ? (char)c : '.');
+    }
+    MB__TEXT_LITERAL(t, "\"");
+}
+
+/* ---- ends ------------------------------------------------------------------- */
+
+static bool has_ports(int ip_proto)
+{
+    return ip_proto == TCP || ip_proto == UDP || ip_proto == SCTP;
+}
+
+/* IPv6 addresses with all their digits, as Suricata writes them. */
+static void put_addr(struct mb__text *t, const struct mb_addr *a)
+{
+    if (mb_addr_is_v4(a)) {
+        t->at += mb_addr_text(a, mb__text_room(t, MB_ADDR_TEXT));
+        return;
+    }
+    char *p = mb__text_room(t, MB_ADDR_TEXT);
+    for (int i = 0; i < 16; i += 2) {
+        p = mb__put_hex(p, (uint64_t)(a->byte[i] << 8 | a->byte[i + 1]), 4);
+        if (i < 14)
+            *p++ = ':';
+    }
+    t->at = p;
+}
+
+static void put_proto(struct mb__text *t, int ip_proto)
+{
+    const char *name = mb__ip_proto_name(ip_proto);
+    if (name != NULL)
+        mb__text_short(t, name, strlen(name));
+    else
+        t->at = mb__put_padded(mb__text_room(t, 3), (uint64_t)ip_proto, 3);
+}
+
+static void put_end(struct mb__text *t, const char *which, const struct mb_addr *a, uint16_t port, bool ports)
+{
+    mb__text_char(t, ',');
+    mb__text_char(t, '"');
+    mb__text_short(t, which, strlen(which));
+    MB__TEXT_LITERAL(t, "_ip\":\"");
+    put_addr(t, a);
+    MB__TEXT_LITERAL(t, "\"");
+    if (!ports)
+        return;
+    MB__TEXT_LITERAL(t, ",\"");
+    mb__text_short(t, which, strlen(which));
+    MB__TEXT_LITERAL(t, "_port\":");
+    mb__json_u64_raw(t, port);
+}
+
+static void put_ends(struct mb__text *t, const struct mb__look *look)
+{
+    bool ports = has_ports(look->ip_proto);
+    if (look->ip_version == 0)
+        return;
+    put_end(t, "src", &look->src, look->sport, ports);
+    put_end(t, "dest", &look->dst, look->dport, ports);
+    MB__TEXT_LITERAL(t, ",\"proto\":\"");
+    put_proto(t, look->ip_proto);
+    MB__TEXT_LITERAL(t, "\"");
+    const struct mb_packet *p = look->packet;
+    if (p != NULL && p->flags & MB_PKT_L4 && (p->ip_proto == ICMP || p->ip_proto == ICMPV6)) {
+        put_number(t, "icmp_type", p->icmp_type);
+        put_number(t, "icmp_code", p->icmp_code);
+    }
+}
+
+/* ---- the alert ---------------------------------------------------------------- */
+
+static struct mb_view rule_text(const struct mb__rule *rule, uint32_t skip, uint32_t len)
+{
+    return (struct mb_view){rule->bytes + rule->head->text + skip, len};
+}
+
+static struct mb_view message(const struct mb__rule *rule)
+{
+    return rule_text(rule, 0, rule->head->msg_len);
+}
+
+static struct mb_view category(const struct mb__rule *rule)
+{
+    return rule_text(rule, rule->head->msg_len, rule->head->category_len);
+}
+
+static void put_party(struct mb__text *t, const char *key, const struct mb_addr *a, uint16_t port, bool ports)
+{
+    mb__json_key(t, key, strlen(key));
+    MB__TEXT_LITERAL(t, "{\"ip\":\"");
+    put_addr(t, a);
+    MB__TEXT_LITERAL(t, "\"");
+    if (ports)
+        put_number(t, "port", port);
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_target(struct mb__text *t, const struct mb__look *look, unsigned flags)
+{
+    bool ports = has_ports(look->ip_proto), src_is_target = flags & MB_RULE_TARGET_SRC;
+    if (!(flags & (MB_RULE_TARGET_SRC | MB_RULE_TARGET_DST)))
+        return;
+    put_party(t, src_is_target ? "target" : "source", &look->src, look->sport, ports);
+    put_party(t, src_is_target ? "source" : "target", &look->dst, look->dport, ports);
+}
+
+static void put_alert(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_rule_head *h = a->rule->head;
+    MB__TEXT_LITERAL(t, ",\"alert\":{\"action\":");
+    put_text(t, a->blocked ? "blocked" : "allowed");
+    put_number(t, "gid", h->gid);
+    put_number(t, "signature_id", h->sid);
+    put_number(t, "rev", h->rev);
+    MB__JSON_KEY(t, "signature");
+    put_view(t, message(a->rule));
+    MB__JSON_KEY(t, "category");
+    put_view(t, category(a->rule));
+    put_number(t, "severity", h->severity);
+    put_target(t, a->look, h->flags);
+    if (h->metadata_len > 0) {
+        MB__JSON_KEY(t, "metadata");
+        mb__text_bytes(t, a->rule->bytes + h->text + h->msg_len + h->category_len, h->metadata_len);
+    }
+    MB__TEXT_LITERAL(t, "}");
+}
+
+/* ---- what the application said -------------------------------------------------- */
+
+static void put_http(struct mb__text *t, const struct mb__tx *tx)
+{
+    MB__TEXT_LITERAL(t, ",\"http\":{");
+    put_field(t, "hostname", tx->hostname);
+    put_field(t, "url", tx->url);
+    put_field(t, "http_user_agent", tx->user_agent);
+    put_field(t, "http_content_type", tx->content_type);
+    put_field(t, "http_refer", tx->referer);
+    put_field(t, "http_method", tx->method);
+    put_field(t, "protocol", tx->protocol);
+    if (tx->status != 0)
+        put_number(t, "status", tx->status);
+    put_number(t, "length", tx->length);
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_tls(struct mb__text *t, const struct mb__session *s)
+{
+    static const char *const versions[] = {"SSLv3", "TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"};
+    MB__TEXT_LITERAL(t, ",\"tls\":{");
+    put_string(t, "subject", s->subject);
+    put_string(t, "issuerdn", s->issuer);
+    put_string(t, "serial", s->serial);
+    put_string(t, "fingerprint", s->fingerprint);
+    put_string(t, "sni", s->sni);
+    if (s->version >= 0x300 && s->version <= 0x304)
+        put_string(t, "version", versions[s->version - 0x300]);
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_dns(struct mb__text *t, const struct mb__tx *tx)
+{
+    bool answer = tx->dns_flags & 0x8000;
+    MB__TEXT_LITERAL(t, ",\"dns\":{\"");
+    if (answer)
+        MB__TEXT_LITERAL(t, "answer\":{\"type\":\"answer\"");
+    else
+        MB__TEXT_LITERAL(t, "query\":[{\"type\":\"query\"");
+    put_number(t, "id", tx->dns_id);
+    put_field(t, "rrname", tx->hostname);
+    put_number(t, "opcode", tx->dns_flags >> 11 & 15);
+    if (answer)
+        MB__TEXT_LITERAL(t, "}}");
+    else
+        MB__TEXT_LITERAL(t, "}]}");
+}
+
+static void put_ssh(struct mb__text *t, const struct mb__session *s)
+{
+    static const char *const sides[] = {"client", "server"};
+    MB__TEXT_LITERAL(t, ",\"ssh\":{");
+    for (int side = 0; side < 2; side++) {
+        if (s->ssh_proto[side] == NULL)
+            continue;
+        mb__json_key(t, sides[side], 6);
+        MB__TEXT_LITERAL(t, "{");
+        put_string(t, "proto_version", s->ssh_proto[side]);
+        put_string(t, "software_version", s->ssh_software[side]);
+        MB__TEXT_LITERAL(t, "}");
+    }
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_app(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_flow *flow = a->look->flow;
+    const struct mb__state *s = a->look->state;
+    if (flow == NULL || flow->app_proto == MB_APP_UNKNOWN)
+        return;
+    MB__JSON_KEY(t, "app_proto");
+    put_text(t, mb_app_proto_name(flow->app_proto));
+    const struct mb__tx *tx = a->tx != NULL ? a->tx : s != NULL ? s->last : NULL;
+    if (flow->app_proto == MB_APP_HTTP && tx != NULL)
+        put_http(t, tx);
+    else if (flow->app_proto == MB_APP_DNS && tx != NULL)
+        put_dns(t, tx);
+    else if (flow->app_proto == MB_APP_TLS && s != NULL && s->session != NULL)
+        put_tls(t, s->session);
+    else if (flow->app_proto == MB_APP_SSH && s != NULL && s->session != NULL)
+        put_ssh(t, s->session);
+}
+
+/* ---- flow, payload, packet ------------------------------------------------------- */
+
+static void put_flow(struct mb__text *t, const struct mb__look *look, struct mb__iso_cache *iso)
+{
+    const struct mb_flow *flow = look->flow;
+    if (flow == NULL)
+        return;
+    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
+    MB__TEXT_LITERAL(t, ",\"direction\":");
+    put_text(t, look->side == MB_CLIENT ? "to_server" : "to_client");
+    MB__TEXT_LITERAL(t, ",\"flow\":{");
+    put_number(t, "pkts_toserver", client->packets);
+    put_number(t, "pkts_toclient", server->packets);
+    put_number(t, "bytes_toserver", client->bytes);
+    put_number(t, "bytes_toclient", server->bytes);
+    MB__JSON_KEY(t, "start");
+    mb__json_iso_raw(t, iso, flow->first_ts);
+    put_end(t, "src", &client->addr, client->port, has_ports(flow->ip_proto));
+    put_end(t, "dest", &server->addr, server->port, has_ports(flow->ip_proto));
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_payload(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_detect_config *c = &a->detect->config;
+    const struct mb__bytes *b = a->stream ? &a->look->stream : &a->look->payload;
+    uint32_t len = b->len < PAYLOAD_MAX ? b->len : PAYLOAD_MAX;
+    if (c->payload && len > 0) {
+        MB__JSON_KEY(t, "payload");
+        put_base64(t, b->data, len);
+    }
+    if (c->payload_printable && len > 0) {
+        MB__JSON_KEY(t, "payload_printable");
+        put_printable(t, b->data, len);
+    }
+    if (c->payload || c->payload_printable)
+        put_number(t, "stream", a->stream);
+}
+
+/* The link-layer header and all that follows. A datagram put together from
+ * fragments has no frame of its own. */
+static void put_packet(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_packet *p = a->look->packet;
+    if (!a->detect->config.packet || p == NULL)
+        return;
+    bool whole = !(p->flags & MB_PKT_REASSEMBLED);
+    MB__JSON_KEY(t, "packet");
+    put_base64(t, whole ? p->frame : p->net, whole ? p->frame_len : p->net_len);
+    MB__TEXT_LITERAL(t, ",\"packet_info\":{");
+    put_number(t, "linktype", whole ? (uint64_t)a->link : p->flags & MB_PKT_IPV6 ? 229 : 228);
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_verdict(struct mb__text *t, const struct mb__alert *a)
+{
+    static const char *const names[] = {"pass", "drop", "drop", "alert"};
+    if (!a->detect->config.verdict)
+        return;
+    MB__TEXT_LITERAL(t, ",\"verdict\":{\"action\":");
+    put_text(t, names[a->action]);
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_vlan(struct mb__text *t, const struct mb_packet *p)
+{
+    if (p == NULL || p->vlans == 0)
+        return;
+    MB__JSON_KEY(t, "vlan");
+    MB__TEXT_LITERAL(t, "[");
+    for (int i = 0; i < p->vlans && i < 2; i++)
+        mb__json_u64(t, p->vlan[i]);
+    MB__TEXT_LITERAL(t, "]");
+}
+
+static void put_origin(struct mb__text *t, const struct mb__look *look)
+{
+    const struct mb_packet *p = look->packet;
+    MB__JSON_KEY(t, "pkt_src");
+    if (p == NULL)
+        put_text(t, "stream (flow timeout)");
+    else if (p->flags & MB_PKT_REASSEMBLED)
+        put_text(t, "defrag");
+    else
+        put_text(t, "wire/pcap");
+}
+
+static void put_eve(struct mb__text *t, const struct mb__alert *a, struct mb__iso_cache *iso)
+{
+    const struct mb__look *look = a->look;
+    MB__TEXT_LITERAL(t, "{\"timestamp\":");
+    mb__json_iso_raw(t, iso, a->ts);
+    if (look->flow != NULL)
+        put_number(t, "flow_id", mb_flow_stable_id(look->flow));
+    put_number(t, "pcap_cnt", a->number);
+    MB__TEXT_LITERAL(t, ",\"event_type\":\"alert\"");
+    put_vlan(t, look->packet);
+    put_ends(t, look);
+    put_origin(t, look);
+    if (a->tx != NULL)
+        put_number(t, "tx_id", a->tx->number);
+    put_alert(t, a);
+    put_app(t, a);
+    put_flow(t, look, iso);
+    put_payload(t, a);
+    put_packet(t, a);
+    put_verdict(t, a);
+    MB__TEXT_LITERAL(t, "}\n");
+}
+
+/* ---- fast.log --------------------------------------------------------------------- */
+
+static void put_fast_end(struct mb__text *t, const struct mb_addr *a, uint16_t port, bool ports)
+{
+    put_addr(t, a);
+    mb__text_char(t, ':');
+    mb__json_u64_raw(t, ports ? port : 0);
+}
+
+/* MM/DD/YYYY-hh:mm:ss.ffffff, UTC. */
+static void put_fast_time(struct mb__text *t, int64_t ts)
+{
+    struct mb__date d;
+    mb__date_from_ns(ts, &d);
+    char *p = mb__text_room(t, 32);
+    p = mb__put_2(p, d.month);
+    *p++ = '/';
+    p = mb__put_2(p, d.day);
+    *p++ = '/';
+    p = mb__put_padded(p, (uint64_t)d.year, 4);
+    *p++ = '-';
+    p = mb__put_2(p, d.hour);
+    *p++ = ':';
+    p = mb__put_2(p, d.minute);
+    *p++ = ':';
+    p = mb__put_2(p, d.second);
+    *p++ = '.';
+    t->at = mb__put_6(p, d.nanosecond / 1000);
+}
+
+/* Text of a rule on one line. */
+static void put_line(struct mb__text *t, struct mb_view v)
+{
+    for (uint32_t i = 0; i < v.len; i++)
+        mb__text_char(t, v.data[i] >= ' ' ? (char)v.data[i] : ' ');
+}
+
+static void put_fast(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_rule_head *h = a->rule->head;
+    const struct mb__look *look = a->look;
+    bool ports = has_ports(look->ip_proto);
+    put_fast_time(t, a->ts);
+    if (a->blocked)
+        MB__TEXT_LITERAL(t, "  [Drop]");
+    MB__TEXT_LITERAL(t, "  [**] [");
+    mb__json_u64_raw(t, h->gid);
+    mb__text_char(t, ':');
+    mb__json_u64_raw(t, h->sid);
+    mb__text_char(t, ':');
+    mb__json_u64_raw(t, h->rev);
+    MB__TEXT_LITERAL(t, "] ");
+    put_line(t, message(a->rule));
+    MB__TEXT_LITERAL(t, " [**] [Classification: ");
+    struct mb_view class = category(a->rule);
+    put_line(t, class.len > 0 ? class : (struct mb_view){(const uint8_t *)"(null)", 6});
+    MB__TEXT_LITERAL(t, "] [Priority: ");
+    mb__json_u64_raw(t, h->severity);
+    MB__TEXT_LITERAL(t, "] {");
+    put_proto(t, look->ip_proto);
+    MB__TEXT_LITERAL(t, "} ");
+    put_fast_end(t, &look->src, look->sport, ports);
+    MB__TEXT_LITERAL(t, " -> ");
+    put_fast_end(t, &look->dst, look->dport, ports);
+    mb__text_char(t, '\n');
+}
+
+/* ---- the log ---------------------------------------------------------------------- */
+
+static void on_alert(void *arg, const struct mb__alert *a)
+{
+    struct alert_log *log = arg;
+    if (log->eve != NULL) {
+        mb__text_clear(&log->text);
+        put_eve(&log->text, a, &log->iso);
+        mb_output_write(log->eve, log->text.start, mb__text_len(&log->text));
+    }
+    if (log->fast != NULL) {
+        mb__text_clear(&log->text);
+        put_fast(&log->text, a);
+        mb_output_write(log->fast, log->text.start, mb__text_len(&log->text));
+    }
+}
+
+static void log_free(void *arg)
+{
+    struct alert_log *log = arg;
+    mb__text_fini(&log->text);
+    free(log);
+}
+
+int mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast)
+{
+    struct alert_log *log = d->alert_arg != NULL ? d->alert_arg : calloc(1, sizeof *log);
+    if (log == NULL)
+        return MB_ENOMEM;
+    if (d->alert_arg == NULL)
+        mb__text_init(&log->text);
+    log->eve = eve;
+    log->fast = fast;
+    d->alert = on_alert;
+    d->alert_arg = log;
+    d->alert_free = log_free;
+    return 0;
+}

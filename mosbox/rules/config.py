@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files beside the rules: classification.config, threshold.config, and what is
+taken over from a suricata.yaml or from --set KEY=VALUE."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mosbox.rules.errors import Problem, RuleError
+
+DEFAULT_VARIABLES = {
+    "HOME_NET": "[192.168.0.0/16,10.0.0.0/8,172.16.0.0/12]",
+    "EXTERNAL_NET": "!$HOME_NET",
+    "HTTP_SERVERS": "$HOME_NET",
+    "SMTP_SERVERS": "$HOME_NET",
+    "SQL_SERVERS": "$HOME_NET",
+    "DNS_SERVERS": "$HOME_NET",
+    "TELNET_SERVERS": "$HOME_NET",
+    "AIM_SERVERS": "$EXTERNAL_NET",
+    "DC_SERVERS": "$HOME_NET",
+    "DNP3_SERVER": "$HOME_NET",
+    "DNP3_CLIENT": "$HOME_NET",
+    "MODBUS_CLIENT": "$HOME_NET",
+    "MODBUS_SERVER": "$HOME_NET",
+    "ENIP_CLIENT": "$HOME_NET",
+    "ENIP_SERVER": "$HOME_NET",
+    "HTTP_PORTS": "80",
+    "SHELLCODE_PORTS": "!80",
+    "ORACLE_PORTS": "1521",
+    "SSH_PORTS": "22",
+    "DNP3_PORTS": "20000",
+    "MODBUS_PORTS": "502",
+    "FILE_DATA_PORTS": "[$HTTP_PORTS,110,143]",
+    "FTP_PORTS": "21",
+    "GENEVE_PORTS": "6081",
+    "VXLAN_PORTS": "4789",
+    "TEREDO_PORTS": "3544",
+    "SIP_PORTS": "[5060,5061]",
+}
+DEFAULT_PRIORITY = 3
+MAX_INCLUDES = 16
+
+_CLASS = re.compile(r"config\s+classification\s*:\s*([^,]+),\s*(.*),\s*(\d+)\s*$")
+
+
+@dataclass
+class Classification:
+    """Classes of rules: their priority and description."""
+
+    classes: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def look_up(self, name: str) -> tuple[int, str]:
+        """Priority and description of a class."""
+        if not name:
+            return DEFAULT_PRIORITY, ""
+        return self.classes.get(name, (DEFAULT_PRIORITY, ""))
+
+    def read(self, path: Path) -> list[Problem]:
+        """Adds the classes of a file; what was wrong in it."""
+        problems = []
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+            line = line.strip()
+            if not line or line.startswith("#"):
+                continue
+            found = _CLASS.match(line)
+            if found is None:
+                text = "a line is: config classification: name,description,priority"
+                problems.append(Problem(str(path), number, 1, text))
+                continue
+            priority = min(max(int(found[3]), 1), 255)
+            self.classes[found[1].strip().lower()] = priority, found[2].strip()
+        return problems
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """A line of a threshold file: suppress, threshold or rate_filter."""
+
+    kind: str
+    arguments: Mapping[str, str]
+    file: str
+    line: int
+
+    def applies_to(self, gid: int, sid: int) -> bool:
+        """Whether it speaks of a rule; number 0 speaks of all."""
+        wanted_gid, wanted_sid = int(self.arguments["gen_id"]), int(self.arguments["sig_id"])
+        return wanted_gid in (0, gid) and wanted_sid in (0, sid)
+
+
+_KINDS = ("suppress", "threshold", "event_filter", "rate_filter")
+_PAIR = re.compile(r"(\w+)\s+((?:!?\s*\[[^\]]*\])|[^,\s]+)")
+
+
+def read_thresholds(path: Path) -> tuple[list[Adjustment], list[Problem]]:
+    """The lines of a threshold file."""
+    adjustments, problems = [], []
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+        line = line.split("#")[0].strip()
+        if not line:
+            continue
+        kind, _, rest = line.partition(" ")
+        arguments = dict(_PAIR.findall(rest))
+        ids = arguments.get("gen_id", ""), arguments.get("sig_id", "")
+        if kind not in _KINDS or not all(word.isdigit() for word in ids):
+            text = "a line is: suppress|threshold|rate_filter gen_id N, sig_id N, ..."
+            problems.append(Problem(str(path), number, 1, text))
+            continue
+        adjustments.append(Adjustment(kind, arguments, str(path), number))
+    return adjustments, problems
+
+
+@dataclass
+class Settings:
+    """Configuration by dotted keys, as ``stream.midstream`` = ``true``."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def read_yaml(self, path: Path, depth: int = 0) -> None:
+        """Takes the keys of a YAML file over, includes first."""
+        import yaml
+
+        if depth > MAX_INCLUDES:
+            raise RuleError(f"{path}: too many includes in includes")
+        try:
+            with path.open(encoding="utf-8") as file:
+                tree = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise RuleError(f"{path}: {error}") from None
+        if tree is None:
+            return
+        if not isinstance(tree, dict):
+            raise RuleError(f"{path}: a mapping of keys to values is expected")
+        include = tree.pop("include", [])
+        for name in include if isinstance(include, list) else [include]:
+            other = path.parent / str(name)
+            if other.exists():
+                self.read_yaml(other, depth + 1)
+        self._add("", tree)
+
+    def _add(self, prefix: str, tree: Mapping[Any, Any]) -> None:
+        for key, value in tree.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, dict):
+                self._add(name + ".", value)
+            else:
+                self.values[name] = value
+
+    def set(self, pairs: Iterable[str]) -> None:
+        """Takes ``KEY=VALUE`` texts over."""
+        for pair in pairs:
+            key, equals, value = pair.partition("=")
+            if not equals or not key.strip():
+                raise RuleError(f"--set takes KEY=VALUE, not '{pair}'")
+            self.values[key.strip()] = value.strip()
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """A yes or no."""
+        value = self.values.get(key, default)
+        return (
+            value if isinstance(value, bool) else str(value).lower() in ("yes", "true", "1", "on")
+        )
+
+    def number(self, key: str, default: int) -> int:
+        """A number, with kb, mb or gb if it has one of them."""
+        found = re.fullmatch(r"(\d+)\s*([kmg]?)i?b?", str(self.values.get(key, default)).lower())
+        if found is None:
+            return default
+        return int(found[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[found[2]]
+
+    def text(self, key: str, default: str = "") -> str:
+        """A text."""
+        value = self.values.get(key)
+        return default if value is None else str(value)
+
+    def variables(self) -> dict[str, str]:
+        """Address and port variables."""
+        out = dict(DEFAULT_VARIABLES)
+        for key, value in self.values.items():
+            for prefix in ("vars.address-groups.", "vars.port-groups."):
+                if key.startswith(prefix) and value is not None:
+                    out[key.removeprefix(prefix)] = str(value)
+        return out
+
+    def alert_options(self) -> dict[str, bool]:
+        """What the yaml's eve-log output wants in alerts."""
+        options: dict[str, bool] = {}
+        for output in self.values.get("outputs") or []:
+            eve = output.get("eve-log") if isinstance(output, dict) else None
+            if not isinstance(eve, dict):
+                continue
+            options["ethernet"] = Settings(eve).flag("ethernet")
+            for kind in eve.get("types") or []:
+                if isinstance(kind, dict) and isinstance(kind.get("alert"), dict):
+                    alert = Settings(kind["alert"])
+                    for name in ("payload", "payload-printable", "packet", "verdict"):
+                        options[name] = alert.flag(name)
+        return options
+
+    def action_order(self) -> list[str]:
+        """Actions, the first to be looked at first."""
+        default = ["pass", "drop", "reject", "alert"]
+        order = self.values.get("action-order")
+        if not isinstance(order, list):
+            return default
+        given = [str(word).lower() for word in order if str(word).lower() in default]
+        return given + [word for word in default if word not in given]

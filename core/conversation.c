@@ -90,15 +90,21 @@ static void parser_free(struct mb_engine *e, struct mb_flow *flow)
     *parser = NULL;
 }
 
-/* After each call into a parser: note what it found, let it go when it is done. */
-static void parser_settle(struct mb_engine *e, struct mb_flow *flow)
+/* After each call into a parser: note what it found, let it go when it is done.
+ * That nothing is known here is news too. */
+static int parser_settle(struct mb_engine *e, const struct mb_event *from)
 {
+    struct mb_flow *flow = from->flow;
     struct mb__proto_conn *parser = *parser_of(e, flow);
+    bool told = flow->app_proto == MB_APP_NONE;
     flow->app_proto = (uint8_t)mb__proto_conn_app(parser);
     if (!mb__proto_conn_done(parser))
-        return;
+        return 0;
     parser_free(e, flow);
     *parser_of(e, flow) = PARSER_DONE; /* nothing more will be raised, so nothing more is kept */
+    if (told || flow->app_proto != MB_APP_NONE)
+        return 0;
+    return raise_plain(e, flow, from->side, from->packet, MB_EV_PROTOCOL, MB_HOOK_NONE);
 }
 
 enum parser_call { PARSER_DATA, PARSER_GAP, PARSER_END };
@@ -119,8 +125,8 @@ static int parser_call(struct mb_engine *e, struct mb_event *ev, enum parser_cal
               : call == PARSER_GAP ? mb__proto_conn_gap(*parser, &e->sink, ev->side, ev->len)
                                    : mb__proto_conn_end(*parser, &e->sink, ev->side);
     e->parsed = NULL;
-    parser_settle(e, flow);
-    return err;
+    int failed = parser_settle(e, ev);
+    return err < 0 ? err : failed;
 }
 
 static int parser_end(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)

@@ -234,12 +234,13 @@ int mb_event_alloc(struct mb_engine *e, uint32_t parent)
 
 void mb_packet_drop(struct mb_event *ev)
 {
-    ev->engine->dropped = true;
+    if (ev->packet != NULL) /* a flow that time or the end of the run stirs has no packet on its way */
+        ev->engine->dropped = true;
 }
 
 void mb_flow_drop(struct mb_event *ev)
 {
-    ev->engine->dropped = true;
+    mb_packet_drop(ev);
     if (ev->flow != NULL)
         ev->flow->flags |= MB_FLOW_DROP;
 }

@@ -1048,7 +1048,7 @@ EVENTS: dict[str, EventKind] = dict(
         _kind("orphan", "A packet that belongs to no flow.", Packet, "packet", flow=False),
         _kind("anomaly", "Something odd; the flow may be None.", Anomaly, "anomaly"),
         _kind("flow_end", "The flow is over, see flow.end_reason. Once for every flow."),
-        _kind("protocol", "The application protocol was recognised, see flow.app_proto."),
+        _kind("protocol", "flow.app_proto was found, or is None: no protocol that is known."),
         _kind("http_request", "Request line and headers are whole.", Http, "http"),
         _kind("http_response", "Status line and headers are whole.", Http, "http"),
         _kind("http_body", "A piece of a body, decoded.", Body, "body"),

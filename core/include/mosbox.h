@@ -377,7 +377,7 @@ enum mb_event_id {
     MB_EV_ANOMALY = 8,       /* something odd: reason is of enum mb_anomaly; flow may be NULL */
     MB_EV_FLOW_END = 9,      /* exactly once a flow; reason is of enum mb_end_reason */
     MB_EV_TIMER = 10,        /* a timer of this monitor ran out: record is its argument */
-    MB_EV_PROTOCOL = 11,     /* the application protocol was recognised: flow->app_proto */
+    MB_EV_PROTOCOL = 11,     /* flow->app_proto was found, or MB_APP_NONE: none that is known */
     MB_EV_HTTP_REQUEST = 12, /* request line and headers are whole: struct mb_http */
     MB_EV_HTTP_RESPONSE = 13, /* status line and headers are whole: struct mb_http */
     MB_EV_HTTP_BODY = 14,    /* a piece of a body, chunking and compression undone */
@@ -573,7 +573,8 @@ int mb_event_raise(struct mb_event *ev, uint32_t event);
 int mb_flow_set_user(struct mb_flow *flow, struct mb_monitor *m, void *user);
 void *mb_flow_user(const struct mb_flow *flow, const struct mb_monitor *m);
 
-/* Verdict: this packet, and all that follow of the flow, are not passed on. */
+/* Verdict: this packet, and all that follow of the flow, are not passed on.
+ * Events raised by time or a flow's end have no packet: then those that follow. */
 void mb_flow_drop(struct mb_event *ev);
 /* Verdict: this packet alone is not passed on. */
 void mb_packet_drop(struct mb_event *ev);

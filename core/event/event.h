@@ -41,6 +41,9 @@ int mb__event_define(struct mb__events *es, uint32_t parent, mb_filter filter, c
  * or at once if there is an error or an equal event: parent, filter and |key|. */
 int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter filter, void *arg, mb_free_fn free_arg,
                            const char *key);
+/* The built-in event under |event|, MB_EINVAL if there is no such event. */
+int mb__event_base(const struct mb__events *es, uint32_t event);
+/* As mb_event_alloc(). */
 int mb__event_alloc(struct mb__events *es, uint32_t parent);
 
 /* Bits of built-in events that any monitor's later flows, or any flow, ever

@@ -148,6 +148,12 @@ int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter fil
     return id;
 }
 
+int mb__event_base(const struct mb__events *es, uint32_t event)
+{
+    uint32_t number = mb__def_number(es, event);
+    return number == MB__NO_DEF ? MB_EINVAL : (int)es->defs[number].base;
+}
+
 int mb__event_alloc(struct mb__events *es, uint32_t parent)
 {
     uint32_t number = mb__def_number(es, parent);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "event/registry.h"
 
 #define NONE UINT32_MAX
@@ -29,19 +30,6 @@ struct source {
     size_t n;
     uint32_t program;
 };
-
-static int make_room(void **p, size_t *room, size_t need, size_t size)
-{
-    if (need <= *room)
-        return 0;
-    size_t grown = need + need / 2 + 16;
-    void *q = realloc(*p, grown * size);
-    if (q == NULL)
-        return MB_ENOMEM;
-    *p = q;
-    *room = grown;
-    return 0;
-}
 
 static uint32_t reg_program(const struct mb__events *es, const struct mb__reg *reg)
 {
@@ -58,7 +46,7 @@ static int need(struct mb__events *es, uint32_t number, size_t *count)
 {
     struct mb__sets *s = &es->sets;
     for (; number != MB__NO_DEF && es->defs[number].mark != s->round; number = es->defs[number].parent) {
-        if (make_room((void **)&s->needed, &s->needed_room, *count + 1, sizeof *s->needed) < 0)
+        if (mb__array_room(&s->needed, &s->needed_room, *count + 1, sizeof *s->needed) < 0)
             return MB_ENOMEM;
         struct mb__def *d = &es->defs[number];
         d->mark = s->round;
@@ -111,7 +99,7 @@ static int build_tree(const struct source *src, size_t *count)
 
 static int put_step(struct mb__sets *s, struct mb__step step)
 {
-    if (make_room((void **)&s->steps, &s->step_room, s->step_count + 1, sizeof *s->steps) < 0)
+    if (mb__array_room(&s->steps, &s->step_room, s->step_count + 1, sizeof *s->steps) < 0)
         return MB_ENOMEM;
     step.skip = (uint32_t)s->step_count + 1;
     s->steps[s->step_count++] = step;
@@ -120,7 +108,7 @@ static int put_step(struct mb__sets *s, struct mb__step step)
 
 static int put_index(struct mb__sets *s, struct mb__step_index entry)
 {
-    if (make_room((void **)&s->index, &s->index_room, s->index_count + 1, sizeof *s->index) < 0)
+    if (mb__array_room(&s->index, &s->index_room, s->index_count + 1, sizeof *s->index) < 0)
         return MB_ENOMEM;
     s->index[s->index_count++] = entry;
     return 0;

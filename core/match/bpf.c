@@ -138,7 +138,12 @@ static bool scope_filter(const struct mb_packet *packet, void *arg)
 int mb__event_define_bpf(struct mb__events *es, uint32_t parent, const char *bpf, char *err)
 {
     struct mb__bpf *b = mb__bpf_new(bpf, err);
-    return b != NULL ? mb__event_define_owned(es, parent, event_filter, b, mb__bpf_free, bpf) : MB_ESYNTAX;
+    if (b == NULL)
+        return MB_ESYNTAX;
+    int id = mb__event_define_owned(es, parent, event_filter, b, mb__bpf_free, bpf);
+    if (id < 0 && err != NULL)
+        snprintf(err, MB_ERRBUF_SIZE, "%s", mb_error_text(id));
+    return id;
 }
 
 int mb_monitor_scope(struct mb_monitor *m, const char *bpf)

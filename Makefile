@@ -116,11 +116,10 @@ fuzz: $(VENV)/run ## run every fuzz target for T seconds
 			build/fuzz/corpus/$$name core/fuzz/seeds/$$name || exit 1; \
 	done
 
-bench: build ## micro-benchmarks of the core, then mosbox beside other tools
+bench: build ## the core and the tools beside others, as ratios; TRACES=folder of captures
 	@$(call configure,build/bench,-Dbuildtype=release -Dbench=true -Dtests=false -Dpython=false)
 	@$(LOCK) $(NINJA) -C build/bench --quiet
-	$(MESON) test -C build/bench --benchmark --no-rebuild --verbose
-	@if test -f tools/bench.py; then $(PY) tools/bench.py; fi
+	$(PY) tools/bench.py $(if $(TRACES),--traces $(TRACES)) $(BENCH_ARGS)
 
 man: build ## make the manual pages anew from docstrings and options
 	$(PY) tools/man.py

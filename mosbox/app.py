@@ -223,6 +223,11 @@ class App(Command):
         """Takes a `--set KEY=VALUE` that is none of mosbox's own keys; whether it did."""
         return False
 
+    def settings(self) -> dict[str, Any]:
+        """What the app wants of the core where the user says nothing: keys of the
+        configuration file and their values, {"midstream": False}."""
+        return {}
+
     # -- to call
 
     def alert(self, message: str, about: Flow | Packet | None = None, **fields: Any) -> None:
@@ -252,7 +257,7 @@ class App(Command):
 
     def stop(self) -> None:
         """Ends the run after this packet, as if it were the last."""
-        self.engine.stop()
+        self._run.session.stop()
 
     @property
     def now(self) -> float:

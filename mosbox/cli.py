@@ -46,8 +46,8 @@ class WrongUseError(Exception):
 # ---- from a class to a command
 
 
-def _as_given(param: Any, _context: Any, value: Any) -> Any:
-    return value
+def _as_given(param: Any, context: Any, value: Any) -> Any:
+    return param.callback(context, param, value) if param.callback else value
 
 
 def _leave_checks_to_us(params: list[Any]) -> None:
@@ -172,10 +172,11 @@ def _execute(app: type[Command], given: dict[str, Any], registry: Registry) -> N
     """Options from the command line, the file and --set, then the run."""
     from mosbox.app import App
 
-    common_names = {option.name for option in COMMON}
-    common = {key: value for key, value in given.items() if key in common_names}
+    known = {option.name: option for option in COMMON}
     words = given.pop("bpf", []) if issubclass(app, App) else []
-    own = {key: value for key, value in given.items() if key not in common_names}
+    own = {key: value for key, value in given.items() if key not in known}
+    with _wrong_use():
+        common = {key: known[key].value(value) for key, value in given.items() if key in known}
     if issubclass(app, App):
         _run_app(app, own, common, words, registry)
     else:
@@ -333,8 +334,8 @@ class AppGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
         from mosbox.engine import version
 
         print(f"mosbox {version()}")
@@ -360,12 +361,15 @@ def command_line() -> Any:
         app_dir: Annotated[
             list[str] | None,
             typer.Option(
-                metavar="DIR", is_eager=True, help="look for apps here too (also MOSBOX_APP_DIR)"
+                metavar="DIR", is_eager=True, help="look for apps here too, as in MOSBOX_APP_DIR"
             ),
         ] = None,
-        version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+        version: Annotated[
+            bool,
+            typer.Option("--version", is_eager=True, callback=_version, help="print the version"),
+        ] = False,
     ) -> None:
-        _version(version)
+        pass
 
     return typer.main.get_command(program)
 

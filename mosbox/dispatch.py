@@ -80,6 +80,7 @@ class Session:
         self.name = name
         self.monitor = engine.monitor(name)
         self.event: Any = None  # the struct mb_event being handled
+        self.answer = 0  # what C is told by those that are no filter: 1 stops the run
         self.failure: BaseException | None = None
         self.go_on = go_on  # a function that raised is counted, and the run goes on
         self.failures = 0
@@ -151,7 +152,7 @@ class Session:
 
         def fire(ev: Any) -> int:
             call()
-            return 0
+            return self.answer
 
         return self._add_timer(_NULL, seconds, period, self.handle(fire, "timer"))
 
@@ -224,7 +225,7 @@ class Session:
                     session.keep(flow)
                 else:
                     spare.append(flow)
-            return 1 if is_filter and said else 0
+            return 1 if is_filter and said else session.answer
 
         return deliver
 
@@ -263,7 +264,7 @@ class Session:
                     session.keep(flow)
                 else:
                     spare.append(flow)
-            return 1 if is_filter and said else 0
+            return 1 if is_filter and said else session.answer
 
         return deliver
 
@@ -292,7 +293,7 @@ class Session:
                 record._c = GONE_RECORD
             else:
                 records.append(record)
-            return 1 if is_filter and said else 0
+            return 1 if is_filter and said else session.answer
 
         return deliver
 
@@ -300,9 +301,9 @@ class Session:
 
     def keep(self, flow: Flow) -> None:
         """The view is the flow's own from now on: it will be told when the flow ends."""
+        c = flow._alive()
         if flow._handle is not None:
             return
-        c = flow._alive()
         handle = flow._handle = ffi.new_handle(flow)
         check(lib.mb_flow_set_user(c, self.monitor, handle))
         self.kept[c.id] = flow
@@ -342,6 +343,11 @@ class Session:
         if self.event is None or (flow is not None and self.event.flow != flow._alive()):
             raise MosboxError(lib.MB_ESTATE, "a verdict can be given in an event of the flow only")
         return self.event
+
+    def stop(self) -> None:
+        """Ends the run: after the event being handled, or else soon."""
+        self.answer = 1
+        self.engine.stop()
 
     # -- failures
 

@@ -154,7 +154,6 @@ class Writer:
     def __init__(self, path: str, linktype: int) -> None:
         check_writable(path)
         self.path = path
-        self.linktype = linktype
         with error_buffer(lib.MB_EIO) as (err, made):
             self.c = made(lib.mb_writer_new(os.fsencode(path), linktype, err))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Run", "flows", "run"]
 
-SLICE = 1 << 15  # packets between two looks at signals
+FIRST_SLICE = 1 << 8  # packets between two looks at signals, at first
+LAST_SLICE = 1 << 18
+SLICE_TIME = 0.05  # seconds that a slice should take at most
 BIG = 32 << 20  # bytes of a capture that is worth a progress bar
 
 AnyApp = TypeVar("AnyApp", bound="App")
@@ -91,7 +94,6 @@ class Run:
         self.app = app
         self.plan = plan
         self._stack = ExitStack()
-        self._pending: list[Callable[[], object]] = []  # timers wait for the first packet's clock
         self._wanted: list[int] = []  # signals not looked at yet
         self._events: dict[str, int] = {}
         self._interrupted = False
@@ -120,14 +122,14 @@ class Run:
             type(app), specs, line_buffered=live, quiet=plan.quiet, collect=plan.collect
         )
         self._stack.callback(self.outputs.close)
-        self.engine = Engine(**plan.core)
+        self.engine = Engine(**{**core_settings(app.settings()), **plan.core})
         self.session = Session(self.engine, app.name, go_on=plan.on_error == "continue")
         self._stack.callback(self.session.close)
         self._stack.callback(self.engine.close)
         if plan.write is not None:
-            self.writer = Writer(plan.write, self.source.linktype)
-            self._stack.callback(self.writer.close)
-            self.engine.set_writer(self.writer)
+            writer = Writer(plan.write, self.source.linktype)
+            self._stack.callback(writer.close)
+            self.engine.set_writer(writer)
         self.outputs.attach(self.engine)
         app._runner = self
         self._listen()
@@ -186,16 +188,10 @@ class Run:
     def every(self, seconds: float, call: Callable[[], object]) -> None:
         if seconds <= 0:
             raise ValueError("every() needs more than 0 seconds")
-        self._with_clock(lambda: self.session.timer(seconds, call, seconds))
+        self.session.timer(seconds, call, seconds)
 
     def after(self, seconds: float, call: Callable[[], object]) -> None:
-        self._with_clock(lambda: self.session.timer(seconds, call))
-
-    def _with_clock(self, add: Callable[[], object]) -> None:
-        if self.engine.now:
-            add()
-        else:
-            self._pending.append(add)
+        self.session.timer(seconds, call)
 
     def raise_event(self, name: str) -> None:
         from mosbox._core import lib
@@ -225,22 +221,15 @@ class Run:
     def _next_source(self, index: int) -> None:
         self.source.close()
         self.source = self._open_source(index)
-        if self.plan.write is not None and self.source.linktype != self.writer.linktype:
-            ours, theirs = self.source.linktype, self.writer.linktype
-            raise ValueError(
-                f"{self.source.name} has link type {ours}, what is written has {theirs}"
-            )
 
     def _drain(self) -> None:
         """Runs the source to its end, or until somebody wants to stop."""
         engine, source, session = self.engine, self.source, self.session
-        if self._pending and session.run(lambda: engine.run(source, 1)):
-            for add in self._pending:
-                add()
-            self._pending.clear()
+        packets, began = FIRST_SLICE, monotonic()
         with self._progress() as tell:
-            while session.run(lambda: engine.run(source, SLICE)):
+            while session.run(lambda: engine.run(source, packets)):  # noqa: B023
                 tell()
+                packets, began = _next_slice(packets, monotonic() - began), monotonic()
                 if self._wanted:
                     self._attend()
                 if self._interrupted:
@@ -329,6 +318,13 @@ class Run:
             yield lambda: progress.update(task, completed=self.source.progress()[0])
 
 
+def _next_slice(packets: int, took: float) -> int:
+    """How many packets to run next, so that signals are answered whatever the app does."""
+    if took < SLICE_TIME / 2:
+        return min(packets * 2, LAST_SLICE)
+    return max(packets // 2, 1) if took > SLICE_TIME else packets
+
+
 def describe(error: BaseException | None) -> str:
     """An exception as one line, with what it happened in."""
     if error is None:
@@ -407,7 +403,7 @@ def flows(read: str | os.PathLike[str], bpf: str = "", **settings: Any) -> Itera
         session.on(kind.id, kind, lambda flow: ended.append(flow.copy()), label="flows()")
         more = True
         while more:
-            more = session.run(lambda: engine.run(source, SLICE))
+            more = session.run(lambda: engine.run(source, LAST_SLICE))
             if not more:
                 session.run(engine.finish)
             yield from ended

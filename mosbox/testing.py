@@ -2,7 +2,7 @@
 """testing -- captures for the tests of an app, made in a line.
 
     with Capture("x.pcap") as capture:
-        capture.tcp("10.0.0.1", "10.0.0.2", 80, b"GET / HTTP/1.1\\r\\n\\r\\n", b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+        capture.tcp("10.0.0.1", "10.0.0.2", 80, b"hello", b"hello yourself")
         capture.udp("10.0.0.1", "10.0.0.3", 53, query, answer)
 
 Packets are a millisecond apart; checksums are right. IPv6 addresses do as well.
@@ -22,17 +22,17 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 TCP, UDP = 6, 17
 LINKTYPE_RAW = 101  # packets begin with their IP header
 MSS = 1400
+SECOND = 1_000_000_000  # in nanoseconds
 
 
 class Capture:
     """A pcap file being written. Each conversation gets a client port of its own."""
 
-    def __init__(self, path: str | os.PathLike[str], start: float = 1_700_000_000.0) -> None:
-        self._packets: list[tuple[float, bytes]] = []
+    def __init__(self, path: str | os.PathLike[str], start: int = 1_700_000_000) -> None:
+        self._packets: list[tuple[int, bytes]] = []
         self._path = Path(path)
         self._port = 49152
-        self.time = start
-        """When the next packet is sent, seconds since 1970; may be moved on."""
+        self._now = start * SECOND
 
     def __enter__(self) -> Capture:
         return self
@@ -52,15 +52,17 @@ class Capture:
         with self._path.open("wb") as file:
             file.write(head)
             for when, packet in self._packets:
-                second = int(when)
-                nanosecond = round((when - second) * 1e9)
-                file.write(struct.pack("<IIII", second, nanosecond, len(packet), len(packet)))
-                file.write(packet)
+                size = len(packet)
+                file.write(struct.pack("<IIII", *divmod(when, SECOND), size, size) + packet)
+
+    def wait(self, seconds: float) -> None:
+        """Lets so much time pass before the next packet."""
+        self._now += round(seconds * SECOND)
 
     def packet(self, packet: bytes) -> None:
         """Adds an IP packet as it is."""
-        self._packets.append((self.time, packet))
-        self.time += 0.001
+        self._packets.append((self._now, packet))
+        self._now += SECOND // 1000
 
     def udp(self, client: str, server: str, port: int, *turns: bytes) -> None:
         """Datagrams of client and server in turn."""
@@ -125,7 +127,7 @@ def _ip(src: str, dst: str, proto: int, segment: bytes, checksum_at: int) -> byt
 def _checksum(data: bytes) -> int:
     """RFC 1071."""
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -81,9 +81,7 @@ class New(Command):
             raise ValueError(f"there is an app {name} already: {taken.where}")
         module = name.replace("-", "_")
         if module in sys.stdlib_module_names:
-            raise ValueError(
-                f"{name!r} is the name of a module of Python: its test would find that"
-            )
+            raise ValueError(f"{name!r} is a module of Python: a test would find that one")
         folder = self.folder or next(iter(app_folders([])), Path())
         paths = [folder / f"{module}.py", folder / f"test_{module}.py"]
         for path in paths:

@@ -141,40 +141,59 @@ static void check_alone(const struct run *r, const struct mb_frame *frame)
     stop(&alone);
 }
 
+/* Both decoders on one frame. */
+static void check_frame(struct run *a, struct run *b, int link, const struct mb_frame *frame, uint64_t number)
+{
+    decode_frame(a, link, frame, number);
+    decode_frame(b, link, frame, number);
+    assert(a->n == b->n);
+    for (int i = 0; i < a->n; i++)
+        assert(same(&a->out[i], &b->out[i]));
+    if (link == 1)
+        check_alone(a, frame);
+    for (int i = 0; i < a->n; i++)
+        check_readers(&a->out[i]);
+    mb__decoder_release(a->decoder);
+    mb__decoder_release(b->decoder);
+}
+
+/* Reads the next frame of the input into |frame|, its bytes a copy exactly as
+ * long as they are, to be freed. False: there is none. */
+static bool next_frame(struct mb__cursor *c, int *link, struct mb_frame *frame)
+{
+    uint8_t kind, wait;
+    uint16_t len;
+    if (!mb__cursor_u8(c, &kind) || !mb__cursor_u16(c, &len) || !mb__cursor_u8(c, &wait))
+        return false;
+    size_t left = mb__cursor_left(c);
+    *link = links[kind % LINKS];
+    frame->ts += wait;
+    frame->wirelen = len;
+    frame->caplen = (uint32_t)(left < len ? left : len);
+    uint8_t *copy = malloc(frame->caplen > 0 ? frame->caplen : 1);
+    assert(copy != NULL);
+    if (frame->caplen > 0)
+        memcpy(copy, mb__cursor_take(c, frame->caplen), frame->caplen);
+    frame->data = copy;
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct run a, b;
     struct mb__cursor c = mb__cursor(data, size);
-    uint8_t options, link, wait;
-    uint16_t len;
+    struct mb_frame frame = {0};
+    uint8_t options;
+    int link;
     if (!mb__cursor_u8(&c, &options))
         return 0;
     start(&a, options);
     start(&b, options);
-    int64_t ts = 0;
-    for (uint64_t number = 1; mb__cursor_u8(&c, &link) && mb__cursor_u16(&c, &len) && mb__cursor_u8(&c, &wait); number++) {
-        struct mb_frame frame = {.ts = ts, .wirelen = len};
-        frame.caplen = (uint32_t)(mb__cursor_left(&c) < len ? mb__cursor_left(&c) : len);
-        uint8_t *copy = malloc(frame.caplen > 0 ? frame.caplen : 1); /* exactly as long as it is */
-        assert(copy != NULL);
-        if (frame.caplen > 0)
-            memcpy(copy, mb__cursor_take(&c, frame.caplen), frame.caplen);
-        frame.data = copy;
-        decode_frame(&a, links[link % LINKS], &frame, number);
-        decode_frame(&b, links[link % LINKS], &frame, number);
-        assert(a.n == b.n);
-        for (int i = 0; i < a.n; i++)
-            assert(same(&a.out[i], &b.out[i]));
-        if (links[link % LINKS] == 1)
-            check_alone(&a, &frame);
-        for (int i = 0; i < a.n; i++)
-            check_readers(&a.out[i]);
-        mb__decoder_release(a.decoder);
-        mb__decoder_release(b.decoder);
-        free(copy);
-        ts += wait;
+    for (uint64_t number = 1; next_frame(&c, &link, &frame); number++) {
+        check_frame(&a, &b, link, &frame, number);
+        free((void *)frame.data);
     }
     assert(memcmp(&a.stats, &b.stats, sizeof a.stats) == 0);
     stop(&a);

@@ -70,9 +70,9 @@ static bool routed_on(const struct mb_packet *p)
     while ((h = mb__cursor_peek(&c, 8)) != NULL) {
         if (next == MB__PROTO_ROUTING && h[3] != 0)
             return true;
-        size_t len = next == MB__PROTO_FRAGMENT ? 8 : next == MB__PROTO_AH ? (h[1] + 2u) * 4 : (h[1] + 1u) * 8;
+        size_t len = mb__ipv6_extension_len(next, h);
         next = h[0];
-        if (!mb__cursor_skip(&c, len))
+        if (len == 0 || !mb__cursor_skip(&c, len))
             break;
     }
     return false;

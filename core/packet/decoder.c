@@ -153,10 +153,13 @@ static inline bool decode_short(struct mb__decoder *d, const struct mb_frame *fr
 
 /* ---- the walk ------------------------------------------------------------ */
 
+#define BAD_SUMS (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM)
+
 /* What was odd about the outer packet is not lost with it. */
 static void inherit_anomalies(struct mb_packet *inner, const struct mb_packet *outer)
 {
     inner->anomalies |= outer->anomalies;
+    inner->flags |= outer->flags & BAD_SUMS;
     if (outer->anomaly != MB_ANOMALY_NONE)
         inner->anomaly = outer->anomaly;
 }
@@ -224,8 +227,9 @@ static void count(struct mb_stats *s, const struct mb_packet *p)
 
 /* Decodes any frame, layer by layer. Not inline: the short way would pay for
  * its stack. */
-__attribute__((noinline)) static int
-decode_walk(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number, struct mb_packet *out)
+__attribute__((noinline)) static int decode_walk(struct mb__decoder *d, int link,
+                                                const struct mb_frame *frame, uint64_t number,
+                                                struct mb_packet *out)
 {
     mb__packet_begin(out, frame, number, link);
     struct mb__walk w = {
@@ -245,6 +249,8 @@ decode_walk(struct mb__decoder *d, int link, const struct mb_frame *frame, uint6
         verify(d, &out[i]);
         count(d->stats, &out[i]);
     }
+    for (int i = 1; i < n; i++) /* a host that drops the outer packet drops the inner one with it */
+        out[i].flags |= out[i - 1].flags & BAD_SUMS;
     return n;
 }
 

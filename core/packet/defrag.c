@@ -190,14 +190,14 @@ static struct datagram_key key_of(const struct mb__defrag *g, const struct mb_pa
 
 static uint32_t bucket_of(const struct mb__defrag *g, const struct datagram_key *key)
 {
-    return mb__hash_flow(g->key, key->src.byte, (uint16_t)key->id, key->dst.byte, (uint16_t)(key->id >> 16), key->proto)
-           & g->mask;
+    uint16_t low = (uint16_t)key->id, high = (uint16_t)(key->id >> 16);
+    return mb__hash_flow(g->key, key->src.byte, low, key->dst.byte, high, key->proto) & g->mask;
 }
 
 /* A datagram of which nothing is here yet. The oldest makes room for it. NULL:
  * no memory. */
-static struct datagram *new_datagram(struct mb__defrag *g, struct mb_packet *p, const struct datagram_key *key,
-                                     uint32_t bucket)
+static struct datagram *new_datagram(struct mb__defrag *g, struct mb_packet *p,
+                                     const struct datagram_key *key, uint32_t bucket)
 {
     if (g->used >= g->config->max_fragments && g->oldest != NULL) {
         mb__odd(p, MB_ANOMALY_FRAG_LIMIT);
@@ -220,7 +220,8 @@ static struct datagram *new_datagram(struct mb__defrag *g, struct mb_packet *p, 
 }
 
 /* The datagram that the fragment belongs to, made if need be. */
-static struct datagram *get_datagram(struct mb__defrag *g, struct mb_packet *p, const struct mb__fragment_place *place)
+static struct datagram *get_datagram(struct mb__defrag *g, struct mb_packet *p,
+                                     const struct mb__fragment_place *place)
 {
     struct datagram_key key = key_of(g, p, place);
     uint32_t bucket = bucket_of(g, &key);
@@ -233,8 +234,8 @@ static struct datagram *get_datagram(struct mb__defrag *g, struct mb_packet *p, 
 /* ---- pieces -------------------------------------------------------------- */
 
 /* Puts a new piece with the bytes [begin, end) where |at| points. */
-static bool add_piece(struct mb__defrag *g, struct datagram *dg, struct piece **at, uint32_t begin, uint32_t end,
-                      const uint8_t *bytes)
+static bool add_piece(struct mb__defrag *g, struct datagram *dg, struct piece **at, uint32_t begin,
+                      uint32_t end, const uint8_t *bytes)
 {
     if (dg->count >= MAX_PIECES)
         return false;

@@ -66,6 +66,25 @@ static inline bool mb__ipv4_sum_good(const uint8_t *h)
     return mb__sum_is_good((a >> 32) + (a & 0xffffffff) + (b >> 32) + (b & 0xffffffff) + c);
 }
 
+/* Bytes of the extension header |h| of kind |proto|; 0: it is none. */
+static inline uint32_t mb__ipv6_extension_len(uint8_t proto, const uint8_t *h)
+{
+    switch (proto) {
+    case MB__PROTO_HOPOPTS:
+    case MB__PROTO_ROUTING:
+    case MB__PROTO_DSTOPTS:
+    case MB__PROTO_HIP:
+    case MB__PROTO_SHIM6:
+        return (h[1] + 1u) * 8;
+    case MB__PROTO_FRAGMENT:
+        return 8;
+    case MB__PROTO_AH:
+        return (h[1] + 2u) * 4;
+    default:
+        return 0;
+    }
+}
+
 /* Combinations of the six old TCP flags that no sender of good will makes, a
  * bit each: none; SYN with FIN or RST; FIN, PSH and URG alone ("Xmas tree"). */
 #define MB__TCP_ODD_FLAGS UINT64_C(0xc8c8cac8c8c8c8c9)
@@ -105,7 +124,8 @@ static inline void mb__udp_fields(struct mb_packet *p, const uint8_t *h)
 }
 
 /* A packet of which only its frame is known. */
-static inline void mb__packet_begin(struct mb_packet *p, const struct mb_frame *frame, uint64_t number, int link)
+static inline void mb__packet_begin(struct mb_packet *p, const struct mb_frame *frame, uint64_t number,
+                                    int link)
 {
     static const struct mb_packet blank;
     *p = blank; /* as a copy, since compilers make rep stos of a literal: slow for so few bytes */

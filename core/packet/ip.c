@@ -71,7 +71,8 @@ static uint8_t ipv4_option_len(uint8_t kind)
     }
 }
 
-/* Whether the |len| bytes of options at |o| can be read to their end. */
+/* Whether the |len| bytes of options at |o| can be read to their end. If not,
+ * every host drops the datagram (RFC 1122 3.2.1.8). */
 static bool ipv4_options_good(const uint8_t *o, uint32_t len)
 {
     struct mb__cursor c = mb__cursor(o, len);
@@ -98,17 +99,6 @@ static bool ipv4_sum_good(const uint8_t *h, uint32_t hlen)
     for (uint32_t i = 0; i < hlen; i += 2)
         sum += mb__be16(h + i);
     return mb__sum_is_good(sum);
-}
-
-/* Checks what stands in the IPv4 header beyond its lengths. */
-static void check_ipv4_header(struct mb_packet *p, const uint8_t *h, uint32_t hlen)
-{
-    if (!ipv4_sum_good(h, hlen)) {
-        p->flags |= MB_PKT_BAD_IP_SUM;
-        mb__odd(p, MB_ANOMALY_IP_SUM);
-    }
-    if (hlen > IPV4_HEADER && !ipv4_options_good(h + IPV4_HEADER, hlen - IPV4_HEADER))
-        mb__odd(p, MB_ANOMALY_IPV4_OPTIONS);
 }
 
 /* A fragment of an IPv4 datagram; the cursor is behind its header. */
@@ -162,8 +152,13 @@ enum mb__layer mb__ipv4(struct mb__walk *w)
     p->ip_proto = h[9];
     mb__addr_v4(&p->src, h + 12);
     mb__addr_v4(&p->dst, h + 16);
-    check_ipv4_header(p, h, hlen);
     mb__cursor_skip(&w->c, hlen);
+    if (!ipv4_sum_good(h, hlen)) {
+        p->flags |= MB_PKT_BAD_IP_SUM;
+        mb__odd(p, MB_ANOMALY_IP_SUM);
+    }
+    if (hlen > IPV4_HEADER && !ipv4_options_good(h + IPV4_HEADER, hlen - IPV4_HEADER))
+        return broken_ip(w, MB_ANOMALY_IPV4_OPTIONS);
     uint16_t fragment = mb__be16(h + 6) & 0x3fff;
     if (fragment != 0)
         return ipv4_fragment(w, fragment, h[9]);
@@ -242,30 +237,11 @@ static bool ipv6_is_fragment(struct mb__walk *w, const uint8_t *h, bool *seen)
     return false;
 }
 
-/* Bytes of the extension header |h| of kind |proto|; 0: it is none. */
-static uint32_t ipv6_extension_len(uint8_t proto, const uint8_t *h)
-{
-    switch (proto) {
-    case MB__PROTO_HOPOPTS:
-    case MB__PROTO_ROUTING:
-    case MB__PROTO_DSTOPTS:
-    case MB__PROTO_HIP:
-    case MB__PROTO_SHIM6:
-        return (h[1] + 1u) * 8;
-    case MB__PROTO_FRAGMENT:
-        return 8;
-    case MB__PROTO_AH:
-        return (h[1] + 2u) * 4;
-    default:
-        return 0;
-    }
-}
-
 /* Whether |proto| is an extension header. */
 static bool ipv6_is_extension(uint8_t proto)
 {
     static const uint8_t none[2] = {0, 0};
-    return ipv6_extension_len(proto, none) != 0;
+    return mb__ipv6_extension_len(proto, none) != 0;
 }
 
 /* Passes the extension headers at the cursor, up to a fragment's. */
@@ -281,7 +257,7 @@ static struct ipv6_chain ipv6_extensions(struct mb__walk *w, uint8_t proto)
             return chain;
         }
         const uint8_t *h = mb__cursor_peek(&w->c, 8);
-        uint32_t len = h == NULL ? 0 : ipv6_extension_len(chain.proto, h);
+        uint32_t len = h == NULL ? 0 : mb__ipv6_extension_len(chain.proto, h);
         uint32_t at = net_position(w);
         if (h == NULL || !mb__cursor_skip(&w->c, len)) {
             mb__odd(w->p, MB_ANOMALY_IPV6_EXT_TRUNCATED);

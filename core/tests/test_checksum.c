@@ -169,7 +169,8 @@ static void test_fragments(void)
         decode(&d, &part);
     }
     CHECK(mb__packet_has_flow(&d.out[0]));
-    CHECK_INT(d.out[0].flags & (MB_PKT_SUM_CHECKED | MB_PKT_BAD_L4_SUM | MB_PKT_BAD_IP_SUM), MB_PKT_SUM_CHECKED);
+    const uint32_t sums = MB_PKT_SUM_CHECKED | MB_PKT_BAD_L4_SUM | MB_PKT_BAD_IP_SUM;
+    CHECK_INT(d.out[0].flags & sums, MB_PKT_SUM_CHECKED);
 }
 
 int main(void)

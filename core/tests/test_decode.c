@@ -335,7 +335,7 @@ static void test_ipv4_options(void)
     mb__put_be16(f.b + 24, frame_ipv4_sum(f.b + 14));
     decode_bytes(&d, 1, 1, f.b, f.len);
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_IPV4_OPTIONS);
-    CHECK(mb__packet_has_flow(&d.out[0]));
+    CHECK(!mb__packet_has_flow(&d.out[0]));
 }
 
 static void test_ipv4_authentication(void)
@@ -919,7 +919,18 @@ static void test_outer_anomaly(void)
     CHECK_INT(decode_bytes(&d, 1, 1, f.b, f.len), 1);
     check_tcp(0, "odd");
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_IP_SUM);
+    CHECK(d.out[0].flags & MB_PKT_BAD_IP_SUM);
     CHECK_INT(d.stats.anomalies[MB_ANOMALY_IP_SUM], 1);
+    begin_udp(4789);
+    frame_u32(&f, 0x08000000);
+    frame_u32(&f, 0x00123400);
+    frame_ethernet(&f, 0x0800);
+    tcp_over_ipv4("odd");
+    frame_end(&f);
+    f.b[28] ^= 1;
+    CHECK_INT(decode_bytes(&d, 1, 1, f.b, f.len), 2);
+    CHECK(d.out[1].flags & MB_PKT_BAD_IP_SUM);
+    CHECK_INT(d.out[1].anomalies, 0); /* it is told of once */
 }
 
 static void test_anomaly_names(void)

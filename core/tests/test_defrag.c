@@ -28,7 +28,8 @@ static void make_payload(size_t len)
 }
 
 /* Sends bytes [from, to) at |bytes| as a fragment of the datagram |id|. */
-static void send_bytes(bool v6, uint32_t id, const uint8_t *bytes, size_t from, size_t to, bool more, int64_t ts)
+static void send_bytes(bool v6, uint32_t id, const uint8_t *bytes, size_t from, size_t to, bool more,
+                       int64_t ts)
 {
     struct frame f = {0};
     frame_ethernet(&f, v6 ? 0x86dd : 0x0800);
@@ -356,7 +357,8 @@ static void test_tunnelled(void)
         frame_bytes(&f, inner.b + 32 * i, i ? inner.len - 32 : 32);
         CHECK_INT(decode(&d, &f), 1);
     }
-    CHECK_INT(d.out[0].flags & (MB_PKT_TUNNELLED | MB_PKT_REASSEMBLED), MB_PKT_TUNNELLED | MB_PKT_REASSEMBLED);
+    const uint32_t both = MB_PKT_TUNNELLED | MB_PKT_REASSEMBLED;
+    CHECK_INT(d.out[0].flags & both, both);
     CHECK_INT(d.out[0].sport, 1234);
     CHECK_INT(d.out[0].payload_len, 6);
     CHECK(mb__packet_has_flow(&d.out[0]));

@@ -53,26 +53,36 @@ static void md5_block(uint32_t h[8], const uint8_t *block)
     h[0] += a, h[1] += b, h[2] += c, h[3] += d;
 }
 
+/* Word |i| of the message schedule, of which the last 16 are kept: |w|. */
+static inline uint32_t sha1_word(uint32_t w[16], unsigned i)
+{
+    if (i >= 16)
+        w[i & 15] = rol(w[(i + 13) & 15] ^ w[(i + 8) & 15] ^ w[(i + 2) & 15] ^ w[i & 15], 1);
+    return w[i & 15];
+}
+
+/* One round: the five words move on by one place. */
+static inline void sha1_round(uint32_t s[5], uint32_t f, uint32_t k, uint32_t word)
+{
+    uint32_t sum = rol(s[0], 5) + f + s[4] + word + k;
+    s[4] = s[3], s[3] = s[2], s[2] = rol(s[1], 30), s[1] = s[0], s[0] = sum;
+}
+
 static void sha1_block(uint32_t h[8], const uint8_t *block)
 {
-    uint32_t w[80];
+    uint32_t w[16], s[5] = {h[0], h[1], h[2], h[3], h[4]};
     for (unsigned i = 0; i < 16; i++)
         w[i] = mb__be32(block + 4 * i);
-    for (unsigned i = 16; i < 80; i++)
-        w[i] = rol(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
-    for (unsigned i = 0; i < 80; i++) {
-        uint32_t f, k;
-        switch (i / 20) {
-        case 0: f = (b & c) | (~b & d), k = 0x5a827999; break;
-        case 1: f = b ^ c ^ d, k = 0x6ed9eba1; break;
-        case 2: f = (b & c) | (b & d) | (c & d), k = 0x8f1bbcdc; break;
-        default: f = b ^ c ^ d, k = 0xca62c1d6; break;
-        }
-        uint32_t sum = rol(a, 5) + f + e + w[i] + k;
-        e = d, d = c, c = rol(b, 30), b = a, a = sum;
-    }
-    h[0] += a, h[1] += b, h[2] += c, h[3] += d, h[4] += e;
+    for (unsigned i = 0; i < 20; i++)
+        sha1_round(s, (s[1] & s[2]) | (~s[1] & s[3]), 0x5a827999, sha1_word(w, i));
+    for (unsigned i = 20; i < 40; i++)
+        sha1_round(s, s[1] ^ s[2] ^ s[3], 0x6ed9eba1, sha1_word(w, i));
+    for (unsigned i = 40; i < 60; i++)
+        sha1_round(s, (s[1] & s[2]) | (s[1] & s[3]) | (s[2] & s[3]), 0x8f1bbcdc, sha1_word(w, i));
+    for (unsigned i = 60; i < 80; i++)
+        sha1_round(s, s[1] ^ s[2] ^ s[3], 0xca62c1d6, sha1_word(w, i));
+    for (unsigned i = 0; i < 5; i++)
+        h[i] += s[i];
 }
 
 /* Cube roots of the first 64 primes, RFC 6234 5.1. */

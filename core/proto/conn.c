@@ -149,9 +149,9 @@ static int recognised(struct mb__proto_conn *c, struct mb__proto_sink *sink, con
     if (sink->wanted & EVENT_BIT(MB_EV_PROTOCOL))
         rc = sink->emit(sink, MB_EV_PROTOCOL, side, NULL, NULL, 0);
     if (parse && rc == 0)
-        rc = replay(c, sink, MB_CLIENT);
+        rc = replay(c, sink, !side);
     if (parse && rc == 0)
-        rc = replay(c, sink, MB_SERVER);
+        rc = replay(c, sink, side); /* last: what decided may go on behind it */
     drop_holds(c, sink);
     return settle(c, sink, rc);
 }

@@ -411,8 +411,10 @@ struct codings {
 /* Adds the codings of one field, the last in it, which is the outermost, first. */
 static void add_codings(struct codings *c, const struct mb_view *v)
 {
+    if (v->len == 0)
+        return;
     const uint8_t *end = v->data + v->len;
-    while (v->len > 0 && !c->unknown) {
+    while (!c->unknown) {
         const uint8_t *comma = memrchr(v->data, ',', (size_t)(end - v->data));
         enum coding_name name = coding_name(comma != NULL ? comma + 1 : v->data, end);
         if (name == NAME_CHUNKED)

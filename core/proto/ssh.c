@@ -108,7 +108,7 @@ static int banner_bytes(struct ssh_side *s, struct mb__proto_sink *sink, int sid
     size_t n = lf != NULL ? (size_t)(lf - *data) : *len;
     size_t used = lf != NULL ? n + 1 : n;
     size_t room = sizeof s->banner - s->banner_len;
-    bool over = n > room || (n == room && lf == NULL);
+    bool over = n > room;
     memcpy(s->banner + s->banner_len, *data, n < room ? n : room);
     s->banner_len += (uint16_t)(n < room ? n : room);
     *data += used;

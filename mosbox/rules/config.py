@@ -44,6 +44,14 @@ DEFAULT_VARIABLES = {
 DEFAULT_PRIORITY = 3
 MAX_INCLUDES = 16
 
+# Sections of a suricata.yaml: --set takes any key in them, most mean nothing here.
+_SECTIONS = frozenset(
+    """vars stream flow vlan defrag app-layer detect detect-engine decoder stats outputs threshold-file
+    packet-alert-max action-order host-os-policy classification-file pcre mpm-algo spm-algo threading
+    host capture exception-policy logging af-packet pcap pcap-file nfq unix-command rule-files
+    default-rule-path security livedev multi-detect engine-analysis profiling asn1-max-frames
+    flow-timeouts max-pending-packets autofp-scheduler default-packet-size runmode""".split()
+)
 _CLASS = re.compile(r"config\s+classification\s*:\s*([^,]+),\s*(.*),\s*(\d+)\s*$")
 
 
@@ -156,6 +164,26 @@ class Settings:
             if not equals or not key.strip():
                 raise RuleError(f"--set takes KEY=VALUE, not '{pair}'")
             self.values[key.strip()] = value.strip()
+
+    def take(self, key: str, value: str) -> bool:
+        """Takes one ``--set`` over if its key is in one of Suricata's sections."""
+        known = key.partition(".")[0] in _SECTIONS
+        if known:
+            self.values[key] = value
+        return known
+
+    def core(self) -> dict[str, Any]:
+        """Settings of the core that follow from Suricata's keys, with Suricata's defaults."""
+        return {
+            "midstream": self.flag("stream.midstream"),
+            "async_oneside": self.flag("stream.async-oneside"),
+            "vlan_key": self.flag("vlan.use-for-tracking", True),
+        }
+
+    def path(self, key: str) -> Path | None:
+        """A file, if one is named and there."""
+        name = self.text(key)
+        return Path(name) if name and Path(name).exists() else None
 
     def flag(self, key: str, default: bool = False) -> bool:
         """A yes or no."""

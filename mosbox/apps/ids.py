@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ids: alert on what rules describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mosbox import App, option
+from mosbox.rules.config import Classification, Settings, read_thresholds
+from mosbox.rules.detection import Detection
+from mosbox.rules.errors import Problem
+from mosbox.rules.loader import Loaded, Loader
+
+STARTER = Path(__file__).parent.parent / "data" / "starter.rules"
+SHOWN = 20  # problems of a kind that are told one by one
+
+
+class Ids(App):
+    """Alert on what rules in Suricata's language describe.
+
+    Rules look at packets, at the bytes of reassembled streams, and at parts of HTTP, TLS,
+    DNS and SSH messages. Without --rules a small set that comes with mosbox is used. A
+    keyword that is not known is told once, with its place, and its rules are left out;
+    --strict makes it an error.
+
+        mosbox ids -r day.pcap --rules suricata.rules -o eve:eve.json
+        mosbox ids -i eth0 --var HOME_NET=192.0.2.0/24 --fast-log fast.log
+    """
+
+    flow_records = True
+
+    rules: list[Path] = option([], help="file of rules; may be repeated", metavar="FILE")
+    classification: Path | None = option(None, help="priorities of rule classes", metavar="FILE")
+    threshold_file: Path | None = option(
+        None, help="suppressions, thresholds and rate filters", metavar="FILE"
+    )
+    suricata_yaml: Path | None = option(
+        None, help="take variables and stream settings over from there", metavar="FILE"
+    )
+    var: list[str] = option([], help="define an address or port variable", metavar="NAME=VALUE")
+    simulate_inline: bool = option(False, help="carry out drop, reject and pass as if inline")
+    strict: bool = option(False, help="a rule that cannot be used is an error")
+    fast_log: str | None = option(None, help="write a line an alert to this file", metavar="FILE")
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.config = Settings()
+        if self.suricata_yaml is not None:
+            self.config.read_yaml(self.suricata_yaml)
+        self.config.set(f"vars.address-groups.{pair}" for pair in self.var)
+
+    def setting(self, key: str, value: str) -> bool:
+        return self.config.take(key, value)
+
+    def settings(self) -> dict[str, Any]:
+        return self.config.core()
+
+    def start(self) -> None:
+        self.detection = Detection(self.load(), self.config, inline=self.simulate_inline)
+        self.detection.attach(self.engine, self.outputs, self.fast_log)
+
+    def load(self) -> Loaded:
+        """The rules, after telling what is wrong with them."""
+        classes = Classification()
+        problems = [] if self.classification is None else classes.read(self.classification)
+        thresholds = self.threshold_file or self.config.path("threshold-file")
+        adjustments = []
+        if thresholds is not None:
+            adjustments, more = read_thresholds(thresholds)
+            problems += more
+        loader = Loader(
+            self.config.variables(), classes, adjustments, self.config.action_order()
+        )
+        loaded = loader.load(self.rules or [STARTER])
+        self.tell(problems + loaded.errors)
+        self.tell(loaded.unsupported)
+        if self.strict and loaded.skipped:
+            raise ValueError(f"{loaded.skipped} rules cannot be used")
+        if loaded.skipped:
+            self.log(f"{loaded.count} rules loaded, {loaded.skipped} left out")
+        return loaded
+
+    def tell(self, problems: Iterable[Problem]) -> None:
+        """Says what is wrong, the first of many."""
+        listed = list(problems)
+        for problem in listed[:SHOWN]:
+            self.outputs.say(str(problem))
+        if len(listed) > SHOWN:
+            self.outputs.say(f"... and {len(listed) - SHOWN} more")
+
+    def finish(self) -> None:
+        stats = self.detection.stats()
+        self.alerts += stats.pop("alerts")
+        self.counters.update(stats)
+        self.detection.close()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rules at work: a loaded set applied to an engine, alerts to its outputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mosbox._core import ffi, lib
+from mosbox.engine import Engine, Output, error_buffer
+from mosbox.rules.config import Settings
+from mosbox.rules.loader import Loaded, detect_config
+
+if TYPE_CHECKING:
+    from mosbox.outputs import Outputs
+
+MAX_ALERTS = 15  # of one packet, as Suricata has it
+BODY_LIMIT = 100 << 10
+
+
+class Detection:
+    """A set of rules, applied to one engine from its first packet to its end."""
+
+    def __init__(self, loaded: Loaded, settings: Settings, *, inline: bool = False) -> None:
+        self.loaded = loaded
+        self.settings = settings
+        self.inline = inline or settings.flag("stream.inline")
+        self.fast: Output | None = None
+        self.c = ffi.NULL
+
+    def attach(self, engine: Engine, outputs: Outputs, fast_log: str | None) -> None:
+        """Makes the rules listen. Before the first packet."""
+        wanted = self.settings.alert_options()
+        limit = "app-layer.protocols.http.libhtp.default-config.response-body-limit"
+        config = detect_config(
+            max_alerts=self.settings.number("packet-alert-max", MAX_ALERTS) or MAX_ALERTS,
+            body_limit=self.settings.number(limit, BODY_LIMIT) or BODY_LIMIT,
+            flow_bits=self.loaded.flow_bits,
+            inline_mode=self.inline,
+            payload=wanted.get("payload", False),
+            payload_printable=wanted.get("payload-printable", False),
+            packet=wanted.get("packet", False),
+            verdict=wanted.get("verdict", False),
+            ethernet=wanted.get("ethernet", False),
+        )
+        with error_buffer(lib.MB_EINVAL) as (err, made):
+            self.c = made(lib.mb_detect_new(engine.c, self.loaded.rules.c, config, err))
+        if fast_log is not None:
+            self.fast = Output(fast_log, append=True)
+        eve = outputs.of("eve", "json")
+        sink = eve[0].c if eve else ffi.NULL
+        engine.check(lib.mb_detect_output(self.c, sink, self.fast.c if self.fast else ffi.NULL))
+
+    def stats(self) -> dict[str, int]:
+        """The counters of struct mb_detect_stats."""
+        c = ffi.new("struct mb_detect_stats *")
+        if self.c != ffi.NULL:
+            lib.mb_detect_stats(self.c, c)
+        return {name: int(getattr(c, name)) for name, _ in ffi.typeof(c[0]).fields}
+
+    def close(self) -> None:
+        """Closes what attach() opened; the engine frees the rest."""
+        fast, self.fast = self.fast, None
+        if fast is not None:
+            fast.close()

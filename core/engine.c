@@ -416,12 +416,12 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
     for (int i = 0; i < packets; i++)
         mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
     int err = 0, at = 0, done = 0;
-    while (done < taken && err >= 0) {
+    do { /* a stop takes effect after the frame, however many were read ahead */
         err = process_frame(e, &e->batch[at], packets_of[done]);
         if (err >= 0)
             err = pass_on(e, link, &frames[done]);
         at += packets_of[done++];
-    }
+    } while (done < taken && err >= 0 && !e->stop);
     mb__decoder_release(e->decoder);
     *frames_done = done;
     return err;
@@ -435,7 +435,7 @@ static int run_frames(struct mb_engine *e, int link, const struct mb_frame *fram
     if (err < 0)
         return err;
     e->running = true;
-    for (int done = 0, step = 0; done < n && err >= 0; done += step)
+    for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
         err = run_batch(e, link, frames + done, n - done, &step);
     e->running = false;
     return err;

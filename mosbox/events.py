@@ -371,6 +371,11 @@ class Flow:
         return bool(self._c.flags & lib.MB_FLOW_DROP)
 
     @property
+    def ending(self) -> bool:
+        """Whether it is at its end: none of its packets is on its way, a drop() comes too late."""
+        return bool(self._c.flags & lib.MB_FLOW_ENDING)
+
+    @property
     def community_id(self) -> str:
         """Community ID v1 with seed 0, "1:..."."""
         text = ffi.new("char[32]")

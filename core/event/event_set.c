@@ -64,7 +64,8 @@ size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, si
                 out[count++] = regs[i];
         return count;
     }
-    memmove(out, regs, n * sizeof *out);
+    if (out != regs && n > 0)
+        memcpy(out, regs, n * sizeof *out);
     if (op->hook == MB_HOOK_NONE)
         return insert(out, n, op);
     for (int hook = MB_HOOK_SND; hook <= MB_HOOK_RCV; hook <<= 1) {

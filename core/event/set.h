@@ -116,7 +116,8 @@ void mb__set_put(struct mb__events *es, struct mb__set *set);
 int mb__reg_order(const struct mb__reg *a, const struct mb__reg *b);
 /* Where |reg| is, or would be, among |n| sorted registrations. */
 size_t mb__reg_find(const struct mb__reg *regs, size_t n, const struct mb__reg *reg);
-/* Applies |op| to |n| sorted registrations, into |out| with room for two more. */
+/* Applies |op| to |n| sorted registrations, into |out|, which has room for two
+ * more and may be |regs| itself; how many there are then. */
 size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, size_t n, const struct mb__reg *op,
                      struct mb__reg *out);
 

@@ -537,7 +537,8 @@ void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w);
  * engine. Made before the first packet, at most 16. */
 struct mb_monitor *mb_monitor_new(struct mb_engine *e, const char *name, char *err);
 /* Flows whose first packet does not match the BPF filter |bpf| (libpcap's
- * syntax, NULL: all) do not exist for this monitor. 0 or MB_ESYNTAX. */
+ * syntax, NULL: all) do not exist for this monitor, nor do packets without a
+ * flow that do not. 0 or MB_ESYNTAX. */
 int mb_monitor_scope(struct mb_monitor *m, const char *bpf);
 /* Keeps the last |bytes| delivered of each stream side readable for peeks. */
 int mb_monitor_history(struct mb_monitor *m, uint32_t bytes);
@@ -546,12 +547,15 @@ void mb_monitor_user_free(struct mb_monitor *m, mb_free_fn fn);
 /* Registers |cb| for |event| at |hooks| (MB_HOOK_ bits; NONE: the event's
  * usual place): on |flow| only, or with NULL on later flows of |m|. Another
  * callback for the same event and hook is replaced. Works inside callbacks,
- * for the next event on. 0 or < 0. */
+ * for the next event on. The callbacks of one event are called in the order in
+ * which their monitors were made. NONE is SND for packets and both hooks for
+ * state changes; other events have no hooks. 0 or < 0. */
 int mb_on(struct mb_monitor *m, struct mb_flow *flow, uint32_t event, int hooks, mb_callback cb, void *arg);
-/* Takes a registration back; no call follows, not even of the event being
- * raised. 0 or MB_ENOENT. */
+/* Takes a registration back (NONE: at all hooks); no call follows, not even of
+ * the event being raised. 0 or MB_ENOENT. */
 int mb_off(struct mb_monitor *m, struct mb_flow *flow, uint32_t event, int hooks);
-/* Ends all registrations of |m| on |flow|, but flow_end. */
+/* Ends all registrations of |m| on |flow|, but flow_end, and its timers bound
+ * to it. */
 int mb_ignore(struct mb_monitor *m, struct mb_flow *flow);
 
 /* Defines an event: |parent| happened and |filter| said yes. Equal calls
@@ -565,8 +569,9 @@ int mb_event_define_expr(struct mb_engine *e, uint32_t parent, const char *expre
 int mb_event_define_bpf(struct mb_engine *e, uint32_t parent, const char *bpf, char *err);
 /* An event without a filter of its own: mb_event_raise() raises it. */
 int mb_event_alloc(struct mb_engine *e, uint32_t parent);
-/* Raises |event| for whoever listens on the flow of |ev|, with the context of
- * |ev|. To be called in a filter or callback. 0 or < 0. */
+/* Raises the allocated event |event| for whoever listens on the flow of |ev|,
+ * with the context of |ev|, whose built-in event must be the one under it. To be
+ * called in a filter or callback. 0, > 0 if a callback asked to stop, or < 0. */
 int mb_event_raise(struct mb_event *ev, uint32_t event);
 
 /* Sets and gets the monitor's pointer on a flow. */

@@ -271,9 +271,15 @@ static const struct name flag_names[] = {
 static const struct name sides[] = {{"client", MB_CLIENT}, {"server", MB_SERVER}, {NULL, 0}};
 static const struct name truths[] = {{"false", 0}, {"true", 1}, {NULL, 0}};
 
+/* Without case, whatever the locale says: names have ASCII letters only. */
 static bool same_word(const char *name, const char *word, int n)
 {
-    return (int)strlen(name) == n && strncasecmp(name, word, (size_t)n) == 0;
+    if ((int)strlen(name) != n)
+        return false;
+    for (int i = 0; i < n; i++)
+        if ((name[i] | 0x20) != (word[i] | 0x20))
+            return false;
+    return true;
 }
 
 static bool in_table(const struct name *table, const char *word, int n, uint64_t *value)

@@ -47,10 +47,11 @@ struct end {
     uint16_t port;
 };
 
-static struct end end_of(const struct mb_endpoint *e)
+static struct end end_of(const struct mb_flow *flow, int side)
 {
-    bool v4 = mb_addr_is_v4(&e->addr);
-    return (struct end){v4 ? e->addr.byte + 12 : e->addr.byte, v4 ? 4 : 16, e->port};
+    const struct mb_endpoint *e = &flow->end[side];
+    size_t skip = flow->ip_version == 6 ? 0 : 12; /* IPv4 addresses are the last four bytes */
+    return (struct end){e->addr.byte + skip, 16 - skip, e->port};
 }
 
 /* Puts message types in the place of ports. False: the direction is kept. */
@@ -65,7 +66,7 @@ static bool icmp_ports(const struct mb_flow *flow, struct end *client, struct en
 
 static int compare_ends(const struct end *a, const struct end *b)
 {
-    int d = memcmp(a->addr, b->addr, a->addr_len < b->addr_len ? a->addr_len : b->addr_len);
+    int d = memcmp(a->addr, b->addr, a->addr_len);
     return d != 0 ? d : a->port - b->port;
 }
 
@@ -99,7 +100,7 @@ static char *put_base64(char *out, const uint8_t *p, size_t len)
 
 size_t mb_flow_community_id(const struct mb_flow *flow, char *text)
 {
-    struct end first = end_of(&flow->end[MB_CLIENT]), second = end_of(&flow->end[MB_SERVER]);
+    struct end first = end_of(flow, MB_CLIENT), second = end_of(flow, MB_SERVER);
     bool icmp = flow->ip_proto == ICMP || flow->ip_proto == ICMPV6;
     bool ports = icmp || flow->ip_proto == 6 || flow->ip_proto == 17 || flow->ip_proto == 132;
     bool both_ways = !icmp || icmp_ports(flow, &first, &second);

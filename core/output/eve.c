@@ -20,9 +20,10 @@ static void put_name(struct mb__text *t, const char *name)
     mb__json_string_raw(t, name, strlen(name));
 }
 
-static void put_addr(struct mb__text *t, const struct mb_addr *a)
+static void put_addr(struct mb__text *t, const struct mb_flow *flow, int side)
 {
-    if (mb_addr_is_v4(a)) {
+    const struct mb_addr *a = &flow->end[side].addr;
+    if (flow->ip_version != 6) {
         mb__json_addr_raw(t, a);
         return;
     }
@@ -121,13 +122,13 @@ static void put_ends(struct mb__text *t, const struct mb_flow *flow)
 {
     bool ports = flow->ip_proto == TCP || flow->ip_proto == UDP || flow->ip_proto == SCTP;
     MB__TEXT_LITERAL(t, ",\"src_ip\":");
-    put_addr(t, &flow->end[MB_CLIENT].addr);
+    put_addr(t, flow, MB_CLIENT);
     if (ports) {
         MB__TEXT_LITERAL(t, ",\"src_port\":");
         mb__json_u64_raw(t, flow->end[MB_CLIENT].port);
     }
     MB__TEXT_LITERAL(t, ",\"dest_ip\":");
-    put_addr(t, &flow->end[MB_SERVER].addr);
+    put_addr(t, flow, MB_SERVER);
     if (ports) {
         MB__TEXT_LITERAL(t, ",\"dest_port\":");
         mb__json_u64_raw(t, flow->end[MB_SERVER].port);

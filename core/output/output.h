@@ -65,6 +65,9 @@ void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, struct mb__i
 
 /* Name of an IP protocol as EVE has it, "TCP", "IPv6-ICMP"; NULL: none here. */
 const char *mb__ip_proto_name(int ip_proto);
+/* The address of |side| as text of at most MB_ADDR_TEXT bytes: as mb_addr_text(),
+ * but an IPv4-mapped address that came in an IPv6 header as "::ffff:192.0.2.1". */
+size_t mb__end_text(const struct mb_flow *flow, int side, char *text);
 /* All 64 bits of which mb_flow_stable_id() gives 53. */
 uint64_t mb__flow_stable_hash(const struct mb_flow *flow);
 /* What type the answer to ICMP (or ICMPv6, if |v6|) message |type| has; -1: none is asked for. */

@@ -68,6 +68,15 @@ const char *mb__ip_proto_name(int ip_proto)
     }
 }
 
+size_t mb__end_text(const struct mb_flow *flow, int side, char *text)
+{
+    static const char prefix[] = "::ffff:";
+    const struct mb_addr *addr = &flow->end[side].addr;
+    size_t len = flow->ip_version == 6 && mb_addr_is_v4(addr) ? sizeof prefix - 1 : 0;
+    memcpy(text, prefix, len);
+    return len + mb_addr_text(addr, text + len);
+}
+
 /* ---- values ---------------------------------------------------------------- */
 
 static char *put_name(char *p, const char *name)
@@ -133,7 +142,7 @@ static bool has_ports(const struct mb_flow *flow)
 
 static char *put_src_ip(char *p, const struct subject *s)
 {
-    return p + mb_addr_text(&s->flow->end[MB_CLIENT].addr, p);
+    return p + mb__end_text(s->flow, MB_CLIENT, p);
 }
 
 static char *put_src_port(char *p, const struct subject *s)
@@ -143,7 +152,7 @@ static char *put_src_port(char *p, const struct subject *s)
 
 static char *put_dest_ip(char *p, const struct subject *s)
 {
-    return p + mb_addr_text(&s->flow->end[MB_SERVER].addr, p);
+    return p + mb__end_text(s->flow, MB_SERVER, p);
 }
 
 static char *put_dest_port(char *p, const struct subject *s)

@@ -9,6 +9,7 @@
 static struct mb_flow flow_of(int proto, const char *client, unsigned cport, const char *server, unsigned sport)
 {
     struct mb_flow flow = {.ip_proto = (uint8_t)proto, .first_ts = 1700000000000000000};
+    flow.ip_version = strchr(client, ':') != NULL ? 6 : 4;
     mb_addr_parse(client, &flow.end[MB_CLIENT].addr);
     mb_addr_parse(server, &flow.end[MB_SERVER].addr);
     flow.end[MB_CLIENT].port = (uint16_t)cport;

@@ -155,6 +155,18 @@ static const char *eve_tcp_state(const struct mb_flow *flow)
     return state;
 }
 
+/* Addresses that IPv6 has for IPv4 stay what they were in the header. */
+static void test_mapped_addresses(void)
+{
+    struct mb_flow flow = tcp_flow();
+    mb_addr_parse("192.0.2.7", &flow.end[MB_SERVER].addr);
+    CHECK(strstr(json_of(&flow, NULL), "\"dest_ip\":\"::ffff:192.0.2.7\"") != NULL);
+    CHECK(strstr(eve_of(&flow), "\"dest_ip\":\"0000:0000:0000:0000:0000:ffff:c000:0207\"") != NULL);
+    flow.ip_version = 4;
+    CHECK(strstr(json_of(&flow, NULL), "\"dest_ip\":\"192.0.2.7\"") != NULL);
+    CHECK(strstr(eve_of(&flow), "\"dest_ip\":\"192.0.2.7\"") != NULL);
+}
+
 static void test_eve_states(void)
 {
     struct mb_flow flow = tcp_flow();
@@ -229,6 +241,7 @@ int main(void)
     RUN(test_json_leaves_out_what_is_not_known);
     RUN(test_csv);
     RUN(test_eve);
+    RUN(test_mapped_addresses);
     RUN(test_eve_states);
     RUN(test_eve_reasons);
     RUN(test_rtt);

@@ -145,7 +145,7 @@ enum mb__layer mb__ipv4(struct mb__walk *w)
     if (len < hlen)
         return mb__broken(w, MB_ANOMALY_IPV4_LEN);
     begin_datagram(w, len);
-    p->flags = (p->flags & ~(uint32_t)MB_PKT_IPV6) | MB_PKT_IP;
+    p->flags |= MB_PKT_IP;
     p->tos = h[1];
     p->ip_id = mb__be16(h + 4);
     p->ttl = h[8];

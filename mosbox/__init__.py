@@ -64,6 +64,7 @@ _HOMES = {
     "options": ("argument", "option"),
     "runner": ("flows", "run"),
 }
+INTERFACE = frozenset(_HOMES)
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [

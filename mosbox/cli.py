@@ -263,7 +263,10 @@ def _filter(words: list[str], path: str | None) -> str:
         return " ".join(words)
     if words:
         raise ValueError("the filter comes from -F or from the command line, one of them")
-    lines = Path(path).read_text().splitlines()
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
     return " ".join(line.partition("#")[0] for line in lines).strip()
 
 

@@ -174,16 +174,18 @@ def read_config(
 def _read_file(path: str, keys: _Keys) -> None:
     import yaml
 
-    with open(path, encoding="utf-8") as file:
-        try:
+    try:
+        with open(path, encoding="utf-8") as file:
             root = yaml.compose(file, yaml.SafeLoader)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 0
-            raise ValueError(f"{path}:{line}: {error.problem}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {error}") from None
-    if root is None:
-        return
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ValueError(f"{path}:{line}: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if root is None or root.value == "":
+        return  # nothing, or a lone `---`
     _walk(path, root, "", keys, yaml)
 
 

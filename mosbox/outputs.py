@@ -286,7 +286,21 @@ def format_table(rows: list[Record]) -> str:
     """Rows as a table for people; the columns are the keys of the first."""
     from tabulate import tabulate
 
-    return tabulate(rows, headers="keys", disable_numparse=[], floatfmt=".6g")
+    names = list(rows[0])
+    columns = [[row.get(name) for row in rows] for name in names]
+    sides = ["right" if all(map(_is_number, column)) else "left" for column in columns]
+    body = [[_cell(row.get(name)) for name in names] for row in rows]
+    return tabulate(body, headers=names, colalign=sides, disable_numparse=True)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def format_csv(rows: list[Record]) -> str:

@@ -43,10 +43,10 @@ TEST = '''\
 
 from pathlib import Path
 
-from {module} import {cls}
-
 import mosbox
 from mosbox.testing import Capture
+
+from {module} import {cls}
 
 
 def test_many_flows_are_reported(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from mosbox import Command, argument
+from mosbox import INTERFACE, Command, argument
 from mosbox.registry import BUILTIN
 from mosbox.sloc import PACKAGE, core_lines, folder_lines, lines_of, peers
 
@@ -68,11 +68,14 @@ def _peer(peer: Row) -> Row:
 
 
 def _shared(path: Path) -> list[str]:
-    """The packages below mosbox that an app imports: code that it shares with others."""
-    found = set()
+    """The modules of mosbox beyond the interface that an app imports, with their lines."""
+    found = {}
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mosbox."):
-            folder = (node.module or "").split(".")[1]
-            if (PACKAGE / folder / "__init__.py").is_file():
-                found.add(f"mosbox/{folder}")
-    return sorted(found)
+            name = (node.module or "").split(".")[1]
+            folder, file = PACKAGE / name, PACKAGE / f"{name}.py"
+            if folder.is_dir():
+                found[name] = folder_lines(folder, "*.py", deep=True)
+            elif name not in INTERFACE:
+                found[name] = lines_of(file)
+    return [f"mosbox/{name} ({lines})" for name, lines in sorted(found.items())]

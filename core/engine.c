@@ -339,6 +339,15 @@ static int raise_raw(struct mb_engine *e, const struct mb_packet *p)
     return mb__engine_raise(e, &ev);
 }
 
+/* A packet that no host takes: rules see it all the same, and with a bad
+ * checksum also the flow that it claims to belong to. */
+static void judge_stray(struct mb_engine *e, const struct mb_packet *p)
+{
+    int side = MB_CLIENT;
+    bool whole = p->flags & MB_PKT_L4 && !(p->flags & MB_PKT_FRAGMENT);
+    mb__engine_judge(e, whole && e->detect != NULL ? mb__flows_find(&e->flows, p, &side) : NULL, side, p);
+}
+
 /* What the packets of one frame do. */
 static int process_frame(struct mb_engine *e, struct mb_packet *packets, int count)
 {
@@ -355,7 +364,7 @@ static int process_frame(struct mb_engine *e, struct mb_packet *packets, int cou
         } else if (err >= 0) {
             if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
                 e->stats.orphans++;
-            mb__engine_judge(e, NULL, MB_CLIENT, p);
+            judge_stray(e, p);
         }
     }
     return err;

@@ -157,43 +157,61 @@ static bool same_pattern(const struct entry *x, const struct entry *y)
     return x->len == y->len && x->nocase == y->nocase && memcmp(x->bytes, y->bytes, x->len) == 0;
 }
 
-/* What hs_compile_lit_multi() wants, column by column. */
+/* What hs_compile_multi() wants, column by column. Patterns are written as
+ * \xHH, four characters a byte: the literal interface takes no NUL in front. */
 struct columns {
-    const char **bytes;
+    const char **pattern;
     unsigned *flags;
     unsigned *id;
-    size_t *len;
+    char *text; /* all patterns, NUL-terminated */
 };
 
 static void columns_free(struct columns *c)
 {
-    free(c->bytes);
+    free(c->pattern);
     free(c->flags);
     free(c->id);
-    free(c->len);
+    free(c->text);
 }
 
-static int columns_new(struct columns *c, size_t n)
+static int columns_new(struct columns *c, const struct entries *e)
 {
-    c->bytes = malloc(n * sizeof *c->bytes);
+    size_t n = e->count, text = 0;
+    for (size_t i = 0; i < n; i++)
+        text += 4 * (size_t)e->entry[i].len + 1;
+    c->pattern = malloc(n * sizeof *c->pattern);
     c->flags = malloc(n * sizeof *c->flags);
     c->id = malloc(n * sizeof *c->id);
-    c->len = malloc(n * sizeof *c->len);
-    return c->bytes != NULL && c->flags != NULL && c->id != NULL && c->len != NULL ? 0 : MB_ENOMEM;
+    c->text = malloc(text);
+    return c->pattern != NULL && c->flags != NULL && c->id != NULL && c->text != NULL ? 0 : MB_ENOMEM;
+}
+
+/* Writes |entry|'s bytes at |at|; the place after them. */
+static char *escape(const struct entry *entry, char *at)
+{
+    for (uint32_t i = 0; i < entry->len; i++) {
+        *at++ = '\\';
+        *at++ = 'x';
+        *at++ = "0123456789abcdef"[entry->bytes[i] >> 4];
+        *at++ = "0123456789abcdef"[entry->bytes[i] & 15];
+    }
+    *at++ = '\0';
+    return at;
 }
 
 /* Fills the bank's lists of rules and |c| from sorted entries. */
 static void collect(struct mb__bank *bank, struct columns *c, const struct entries *e)
 {
     uint32_t n = 0;
+    char *at = c->text;
     for (uint32_t i = 0; i < e->count; i++) {
         const struct entry *entry = &e->entry[i];
         bank->ids[i] = entry->rule;
         if (i > 0 && same_pattern(entry - 1, entry))
             continue;
         bank->first[n] = i;
-        c->bytes[n] = (const char *)entry->bytes;
-        c->len[n] = entry->len;
+        c->pattern[n] = at;
+        at = escape(entry, at);
         c->id[n] = n;
         c->flags[n] = HS_FLAG_SINGLEMATCH | (entry->nocase ? HS_FLAG_CASELESS : 0);
         n++;
@@ -209,7 +227,7 @@ static int compile(struct mb__bank *bank, struct entries *e, char *err)
     if (e->count == 0)
         return 0;
     struct columns c = {0};
-    int code = columns_new(&c, e->count);
+    int code = columns_new(&c, e);
     bank->first = malloc(((size_t)e->count + 1) * sizeof *bank->first);
     bank->ids = malloc((size_t)e->count * sizeof *bank->ids);
     if (code < 0 || bank->first == NULL || bank->ids == NULL) {
@@ -219,7 +237,7 @@ static int compile(struct mb__bank *bank, struct entries *e, char *err)
     qsort(e->entry, e->count, sizeof *e->entry, by_pattern);
     collect(bank, &c, e);
     hs_compile_error_t *why = NULL;
-    if (hs_compile_lit_multi(c.bytes, c.flags, c.id, c.len, bank->patterns, HS_MODE_BLOCK, NULL, &bank->db, &why) !=
+    if (hs_compile_multi(c.pattern, c.flags, c.id, bank->patterns, HS_MODE_BLOCK, NULL, &bank->db, &why) !=
         HS_SUCCESS) {
         if (err != NULL)
             snprintf(err, MB_ERRBUF_SIZE, "Hyperscan: %s", why->message);

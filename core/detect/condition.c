@@ -194,13 +194,21 @@ static bool tcp_field(const struct mb_packet *p, const struct mb_rule_op *op)
     }
 }
 
+/* "Not so long" speaks of packets with a payload. */
+static bool payload_size(const struct mb_packet *p, const struct mb_rule_op *op)
+{
+    if (!(p->flags & MB_PKT_L4))
+        return false;
+    return op->flags & MB_OPF_NOT ? p->payload_len == 0 || in_range(op, p->payload_len) : in_range(op, p->payload_len);
+}
+
 /* Fields that every IP packet has. */
 static bool packet_field(const struct mb_packet *p, const struct mb_rule_op *op)
 {
     uint32_t bits;
     int64_t value;
     switch (op->type) {
-    case MB_OP_DSIZE: return p->flags & MB_PKT_L4 && in_range(op, p->payload_len);
+    case MB_OP_DSIZE: return payload_size(p, op);
     case MB_OP_TTL: return in_range(op, p->ttl);
     case MB_OP_ITYPE: return is_icmp(p) && in_range(op, p->icmp_type);
     case MB_OP_ICODE: return is_icmp(p) && in_range(op, p->icmp_code);
@@ -219,22 +227,20 @@ static bool packet_field(const struct mb_packet *p, const struct mb_rule_op *op)
 
 /* ---- flows ----------------------------------------------------------------- */
 
-static bool established(const struct mb_flow *flow)
+static bool established(const struct mb__look *look)
 {
-    if (flow == NULL)
+    if (look->flow == NULL)
         return false;
-    if (flow->ip_proto != TCP)
-        return flow->flags & MB_FLOW_ANSWERED;
-    if (flow->flags & MB_FLOW_MIDSTREAM)
-        return true;
-    return flow->end[0].state >= MB_TCP_ESTABLISHED && flow->end[1].state >= MB_TCP_ESTABLISHED;
+    if (look->flow->ip_proto != TCP)
+        return look->flow->flags & MB_FLOW_ANSWERED;
+    return look->state != NULL && look->state->established;
 }
 
 static bool flow_state(const struct mb__look *look, int32_t wanted)
 {
-    if (wanted & MB_FLOW_IS_ESTABLISHED && !established(look->flow))
+    if (wanted & MB_FLOW_IS_ESTABLISHED && !established(look))
         return false;
-    return !(wanted & MB_FLOW_IS_NOT_ESTABLISHED) || !established(look->flow);
+    return !(wanted & MB_FLOW_IS_NOT_ESTABLISHED) || !established(look);
 }
 
 static bool stream_size(const struct mb__look *look, const struct mb_rule_op *op)
@@ -291,7 +297,7 @@ static bool any_flowbit(const struct mb__look *look, const struct mb__rule *rule
     for (uint32_t i = 0; i + 2 <= op->len; i += 2) {
         uint16_t bit;
         memcpy(&bit, data + i, 2);
-        if (mb__bit_test(look->state, bit))
+        if (mb__bit_test(look->bits, bit))
             return true;
     }
     return false;
@@ -338,7 +344,7 @@ void mb__consequences(struct mb_detect *d, const struct mb__look *look, const st
     for (unsigned i = rule->after; i < rule->head->ops; i++) {
         const struct mb_rule_op *op = &rule->op[i];
         if (op->type == MB_OP_SET_FLOWBITS)
-            set_flow_bit(look->state, rule, op);
+            set_flow_bit(look->bits, rule, op);
         else if (op->type == MB_OP_SET_HOSTBITS)
             set_host_bit(d, look, op);
     }

@@ -114,6 +114,7 @@ void mb__detect_free(struct mb_detect *d)
     free(d->work);
     free(d->found);
     free(d->scratch_bytes);
+    free(d->loose.bits);
     free(d);
 }
 
@@ -231,6 +232,13 @@ static void look_at_packet(struct mb__look *look, const struct mb_packet *p)
         look->payload = (struct mb__bytes){.data = p->net + p->payload_off, .len = p->payload_len};
 }
 
+/* Both ends are connected, or were when the tap came. */
+static bool connected(const struct mb_flow *flow)
+{
+    return flow->flags & MB_FLOW_MIDSTREAM ||
+           (flow->end[0].state >= MB_TCP_ESTABLISHED && flow->end[1].state >= MB_TCP_ESTABLISHED);
+}
+
 static void look_at_end(struct mb__look *look, struct mb_flow *flow, int side)
 {
     look->flow = flow;
@@ -290,10 +298,19 @@ static enum mb__verdict conclude(struct mb_detect *d, struct mb__look *look)
     }
     if (verdict != MB__VERDICT_PASS && look->packet != NULL)
         d->stats.drops++;
+    if (verdict == MB__VERDICT_DROP_FLOW && look->state != NULL)
+        look->state->drop = true;
     return d->config.inline_mode ? verdict : MB__VERDICT_PASS;
 }
 
 /* ---- for the engine -------------------------------------------------------- */
+
+/* Whether the packet's payload went into the stream. */
+static bool in_stream(const struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    return !(p->tcp_flags & MB_TCP_SYN) && !(p->flags & MB_PKT_BAD_L4_SUM) &&
+           !(flow->end[side].flags & MB_SIDE_NO_STREAM);
+}
 
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
@@ -302,12 +319,15 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
     d->frame = p->number;
     d->link = p->link;
     d->now = p->ts;
+    look.bits = &d->loose;
     if (flow != NULL && (look.state = state_of(d, flow)) != NULL) {
+        look.bits = look.state;
         struct mb__state *s = look.state;
         bool tcp = flow->ip_proto == TCP;
-        if (s->pass)
+        if (s->pass || s->drop)
             return MB__VERDICT_PASS;
-        look.streamed = tcp && !(flow->end[side].flags & MB_SIDE_NO_STREAM);
+        s->established |= tcp && connected(flow);
+        look.streamed = tcp && in_stream(flow, side, p);
         show(d, flow, s, !side, false);
         if (!tcp || d->config.inline_mode)
             show(d, flow, s, side, !tcp);
@@ -318,6 +338,8 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
     if (look.state != NULL) {
         look.state->anomalies = 0;
         look.state->app_event = false;
+    } else if (d->loose.bits != NULL) {
+        memset(d->loose.bits, 0, d->loose.bit_bytes);
     }
     return conclude(d, &look);
 }
@@ -328,10 +350,10 @@ static int on_flow_end(struct mb_event *ev, void *arg)
     struct mb_detect *d = arg;
     struct mb_flow *flow = ev->flow;
     struct mb__state *s = mb_flow_user(flow, d->monitor);
-    if (s == NULL || s->pass || flow->flags & MB_FLOW_DROP)
+    if (s == NULL || s->pass || s->drop)
         return 0;
     for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
-        struct mb__look look = {.state = s};
+        struct mb__look look = {.state = s, .bits = s};
         look_at_end(&look, flow, side);
         show(d, flow, s, side, true);
         for (struct mb__tx *tx = s->first; tx != NULL; tx = tx->next)

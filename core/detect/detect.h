@@ -29,6 +29,7 @@ struct mb__look {
     const struct mb_packet *packet; /* NULL: the flow is over */
     struct mb_flow *flow;           /* NULL: none */
     struct mb__state *state;        /* NULL: none */
+    struct mb__state *bits;         /* whose flowbits; without a flow those of the packet */
     struct mb_addr src, dst;
     uint16_t sport, dport;
     uint8_t ip_proto;
@@ -76,6 +77,7 @@ struct mb_detect {
     struct mb__matcher matcher;
     struct mb__tracker *thresholds;
     struct mb__tracker *bits;
+    struct mb__state loose;   /* flowbits of a packet without a flow */
     uint32_t *mark;           /* by rule: the round that put it on the work list */
     uint32_t round;
     struct mb__work *work;

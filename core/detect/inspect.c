@@ -415,6 +415,12 @@ static void keep_candidate(struct mb__look *look, uint32_t rule)
     mb__candidates_add(&side_of(look)->found, rule, look->stream.base + look->stream.len);
 }
 
+/* A rule about addresses and ports alone speaks of the whole flow. */
+static bool header_only(const struct mb__rule *rule)
+{
+    return rule->head->kind == MB_RULE_PACKET && rule->before == 0 && rule->head->inspections == 0;
+}
+
 /* A match is noted; verdicts of streams, transactions and addresses are those
  * of the whole flow. */
 static void note(struct mb_detect *d, const struct mb__look *look, uint32_t number, bool in_stream)
@@ -423,7 +429,7 @@ static void note(struct mb_detect *d, const struct mb__look *look, uint32_t numb
     mb__consequences(d, look, rule);
     int kind = rule->head->kind;
     bool to_flow = in_stream || kind == MB_RULE_TX || kind == MB_RULE_IPONLY || kind == MB_RULE_PROTO ||
-                   kind == MB_RULE_APP;
+                   kind == MB_RULE_APP || header_only(rule);
     if (d->found_count == d->config.max_alerts) {
         d->stats.overflow++;
         return;

@@ -131,8 +131,7 @@ struct mb__state {
     bool proto_done[2];
     bool pass;               /* a pass rule passed the flow */
     bool drop;               /* a drop rule dropped it */
-    bool logged_drop;
-    uint8_t app[2];          /* protocol known when that side was looked at */
+    bool established;        /* both ends have been connected */
 };
 
 /* The state of a new flow. NULL: no memory. */

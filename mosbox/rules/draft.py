@@ -52,7 +52,7 @@ class Draft:
     program: Program = field(default_factory=Program)
     sticky: BufferKey | None = None  # buffer that the next contents go to
     sticky_is_new: bool = False  # transforms may still follow
-    last: Op | None = None  # what modifiers modify
+    last: Op | None = None  # the content that modifiers modify
     last_key: BufferKey = PAYLOAD
     variables: dict[str, int] = field(default_factory=dict)
     direction: int = 0  # from flow: MB_RULE_TO_ bits
@@ -77,12 +77,13 @@ class Draft:
         key = self.sticky or PAYLOAD
         self.sticky_is_new = False
         self.chain(key).append(op)
-        self.last, self.last_key = op, key
+        if op.type == lib.MB_OP_CONTENT:
+            self.last, self.last_key = op, key
         return op
 
     def content(self, what: str) -> Op:
         """The content that a modifier speaks of."""
-        if self.last is None or self.last.type != lib.MB_OP_CONTENT:
+        if self.last is None:
             raise RuleError(f"{what} needs a content before it")
         return self.last
 
@@ -90,7 +91,7 @@ class Draft:
         """Moves the content before to another buffer (modifiers such as http_uri)."""
         op = self.content(what)
         chain = self.chain(self.last_key)
-        chain.pop()
+        chain.remove(op)
         if not chain:
             del self.program.inspections[self.last_key]
         self.chain(key).append(op)

@@ -82,6 +82,6 @@ def target(draft: Draft, value: str, option: Option) -> None:
     draft.program.flags |= sides[value]
 
 
-@keyword("reference", "prefilter", "requires")
+@keyword("reference", "prefilter", "requires", "tag")
 def passed_over(draft: Draft, value: str, option: Option) -> None:
     """Informs people, or speaks to another program."""

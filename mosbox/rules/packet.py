@@ -289,7 +289,7 @@ def flowbits(draft: Draft, value: str, option: Option) -> None:
     elif len(bits) > 1:
         raise RuleError("only isset and isnotset take several bits")
     else:
-        draft.sets_bits = True
+        draft.sets_bits |= code != lib.MB_BIT_UNSET  # those that take bits away come last
         draft.program.after.append(Op(lib.MB_OP_SET_FLOWBITS, code, data=data))
 
 
@@ -302,7 +302,7 @@ def _add_hostbit(draft: Draft, command: str, name: str, track: int, seconds: int
         draft.reads_hostbits = True
         draft.program.before.append(Op(lib.MB_OP_HOSTBITS, code, number_, track, seconds))
     else:
-        draft.sets_hostbits = True
+        draft.sets_hostbits |= code != lib.MB_BIT_UNSET
         draft.program.after.append(Op(lib.MB_OP_SET_HOSTBITS, code, number_, track, seconds))
 
 

@@ -161,9 +161,7 @@ def pcre(draft: Draft, value: str, option: Option) -> None:
         return
     draft.sticky_is_new = False
     use_buffer(draft, BUFFERS[buffer], "pcre")
-    key = BUFFERS[buffer].key
-    draft.chain(key).append(op)
-    draft.last, draft.last_key = op, key
+    draft.chain(BUFFERS[buffer].key).append(op)
 
 
 def _flag(draft: Draft, op: Op, word: str) -> bool:

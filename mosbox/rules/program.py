@@ -23,7 +23,7 @@ BufferKey = tuple[int, tuple[int, ...]]  # enum mb_buffer and transforms
 PAYLOAD: BufferKey = (lib.MB_BUF_PAYLOAD, ())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Op:
     """One operation; the meaning of the numbers is at enum mb_rule_op_type."""
 

@@ -73,7 +73,7 @@ def pattern(text: str) -> bytes:
             out.append(_UNESCAPE.sub(rb"\1", part))
             continue
         try:
-            out.append(bytes.fromhex(part.decode("ascii")))
+            out.append(bytes.fromhex("".join(part.decode("ascii").split())))
         except ValueError:
             raise RuleError(f"'|{part.decode('latin-1')}|' is not bytes in hex") from None
     return b"".join(out)

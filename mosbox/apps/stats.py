@@ -45,18 +45,22 @@ class Stats(App):
         self.hosts = Tally(self.engine, "host")
         self.talkers = Tally(self.engine, "flow", rows if self.by == "bytes" else 0)
         if self.interval is not None:
-            self.frames = self.bytes = 0
+            self.packets = self.octets = 0
             self.every(self.interval, self.tick)
 
     def tick(self) -> None:
         """What was new in the interval, and the talkers so far."""
-        stats = self.engine.stats()
-        frames, bytes = stats["frames"] - self.frames, stats["frame_bytes"] - self.bytes
-        self.frames, self.bytes = stats["frames"], stats["frame_bytes"]
+        groups = self.protocols.top(256)
+        packets, octets = sum(g.packets for g in groups), sum(g.bytes for g in groups)
         seconds = self.interval or 1
+        rates = (
+            f"{(packets - self.packets) / seconds:.6g} packets/s, "
+            f"{8 * (octets - self.octets) / seconds:.6g} bit/s"
+        )
+        self.packets, self.octets = packets, octets
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.now))
-        rates = f"{frames / seconds:.6g} frames/s, {8 * bytes / seconds:.6g} bit/s"
-        self.section(f"{when}: {rates}, {stats['flows_active']} flows active", self.talker_rows())
+        active = self.engine.stats()["flows_active"]
+        self.section(f"{when}: {rates}, {active} flows active", self.talker_rows())
 
     def finish(self) -> None:
         if not self.tables:

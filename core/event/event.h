@@ -36,11 +36,12 @@ typedef bool (*mb__scope_fn)(const struct mb_packet *packet, void *arg);
 void mb__monitor_set_scope(struct mb_monitor *m, mb__scope_fn scope, void *arg, mb_free_fn free_arg);
 
 /* As mb_event_define(). */
-int mb__event_define(struct mb__events *es, uint32_t parent, mb_filter filter, const void *arg, size_t arg_len);
+int mb__event_define(struct mb__events *es, uint32_t parent, mb_filter filter, const void *arg,
+                     size_t arg_len);
 /* The same for a filter whose |arg| is given back with |free_arg| at the end,
  * or at once if there is an error or an equal event: parent, filter and |key|. */
-int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter filter, void *arg, mb_free_fn free_arg,
-                           const char *key);
+int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter filter, void *arg,
+                           mb_free_fn free_arg, const char *key);
 /* The built-in event under |event|, MB_EINVAL if there is no such event. */
 int mb__event_base(const struct mb__events *es, uint32_t event);
 /* As mb_event_alloc(). */

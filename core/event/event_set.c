@@ -54,8 +54,8 @@ static size_t insert(struct mb__reg *regs, size_t n, const struct mb__reg *reg)
     return n;
 }
 
-size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, size_t n, const struct mb__reg *op,
-                     struct mb__reg *out)
+size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, size_t n,
+                     const struct mb__reg *op, struct mb__reg *out)
 {
     size_t count = 0;
     if (op->cb == NULL) {

@@ -82,27 +82,33 @@ static int add(struct mb__events *es, struct mb__def def)
     return (int)mb__def_event(number);
 }
 
+static bool equal(const struct mb__def *a, const struct mb__def *b, const void *b_key)
+{
+    if (a->hash != b->hash || a->parent != b->parent || a->filter != b->filter || a->key_len != b->key_len)
+        return false;
+    return a->key_len == 0 ? a->arg == b->arg : memcmp(a->key, b_key, a->key_len) == 0;
+}
+
 /* The event equal to |def|, whose key is |key|; MB__NO_DEF if there is none. */
 static uint32_t find(const struct mb__events *es, const struct mb__def *def, const void *key)
 {
-    for (uint32_t i = es->def_bucket[def->hash & (es->def_buckets - 1)]; i != MB__NO_DEF; i = es->defs[i].next) {
-        const struct mb__def *d = &es->defs[i];
-        if (d->hash == def->hash && d->parent == def->parent && d->filter == def->filter &&
-            d->key_len == def->key_len && (def->key_len == 0 ? d->arg == def->arg : memcmp(d->key, key, def->key_len) == 0))
-            return i;
-    }
-    return MB__NO_DEF;
+    uint32_t i = es->def_bucket[def->hash & (es->def_buckets - 1)];
+    while (i != MB__NO_DEF && !equal(&es->defs[i], def, key))
+        i = es->defs[i].next;
+    return i;
 }
 
 static uint64_t def_hash(const struct mb__def *def, const void *key)
 {
     static const struct mb__hash_key fixed = {{1, 2, 3, 4}};
     uint64_t hash = mb__fold((uintptr_t)def->filter ^ 0x9e3779b97f4a7c15u, def->parent ^ 0xd6e8feb86659fd93u);
-    return hash ^ (def->key_len != 0 ? mb__hash_bytes(&fixed, key, def->key_len) : (uintptr_t)def->arg * 0x9e3779b97f4a7c15u >> 7);
+    if (def->key_len != 0)
+        return hash ^ mb__hash_bytes(&fixed, key, def->key_len);
+    return mb__fold(hash, (uintptr_t)def->arg ^ 0xa0761d6478bd642fu);
 }
 
-/* Defines the event unless there is an equal one. |arg| NULL with a key: the
- * copy of the key is the argument. */
+/* Defines the event unless there is an equal one. |arg_is_key|: the copy of
+ * the key is the argument. */
 static int define(struct mb__events *es, struct mb__def def, const void *key, bool arg_is_key)
 {
     def.hash = def_hash(&def, key);
@@ -126,23 +132,26 @@ static int define(struct mb__events *es, struct mb__def def, const void *key, bo
     return id;
 }
 
-int mb__event_define(struct mb__events *es, uint32_t parent, mb_filter filter, const void *arg, size_t arg_len)
+int mb__event_define(struct mb__events *es, uint32_t parent, mb_filter filter, const void *arg,
+                     size_t arg_len)
 {
     uint32_t number = mb__def_number(es, parent);
     if (number == MB__NO_DEF || filter == NULL || (arg == NULL && arg_len != 0))
         return MB_EINVAL;
-    struct mb__def def = {.parent = number, .filter = filter, .arg = (void *)(uintptr_t)arg, .key_len = arg_len};
+    struct mb__def def = {.parent = number, .filter = filter, .key_len = arg_len};
+    def.arg = (void *)(uintptr_t)arg;
     return define(es, def, arg, arg_len != 0);
 }
 
-int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter filter, void *arg, mb_free_fn free_arg,
-                           const char *key)
+int mb__event_define_owned(struct mb__events *es, uint32_t parent, mb_filter filter, void *arg,
+                           mb_free_fn free_arg, const char *key)
 {
     uint32_t number = mb__def_number(es, parent);
+    struct mb__def def = {.parent = number, .filter = filter, .arg = arg, .free = free_arg};
     int id = MB_EINVAL;
+    def.key_len = strlen(key) + 1;
     if (number != MB__NO_DEF && filter != NULL)
-        id = define(es, (struct mb__def){.parent = number, .filter = filter, .arg = arg, .free = free_arg,
-                                         .key_len = strlen(key) + 1}, key, false);
+        id = define(es, def, key, false);
     if (id < 0)
         free_arg(arg);
     return id;

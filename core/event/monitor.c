@@ -75,7 +75,8 @@ struct mb_monitor *mb__monitor_new(struct mb__events *es, const char *name, size
 {
     if (es->monitor_count == MB__MAX_MONITORS) {
         if (err != NULL)
-            snprintf(err, MB_ERRBUF_SIZE, "there are %d monitors already, and no more are possible", MB__MAX_MONITORS);
+            snprintf(err, MB_ERRBUF_SIZE, "there are already %d monitors, the most possible",
+                     MB__MAX_MONITORS);
         return NULL;
     }
     struct mb_monitor *m = calloc(1, sizeof *m);

@@ -118,8 +118,8 @@ int mb__reg_order(const struct mb__reg *a, const struct mb__reg *b);
 size_t mb__reg_find(const struct mb__reg *regs, size_t n, const struct mb__reg *reg);
 /* Applies |op| to |n| sorted registrations, into |out|, which has room for two
  * more and may be |regs| itself; how many there are then. */
-size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, size_t n, const struct mb__reg *op,
-                     struct mb__reg *out);
+size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, size_t n,
+                     const struct mb__reg *op, struct mb__reg *out);
 
 /* Which program a base event at a hook has. */
 static inline uint32_t mb__program(uint32_t base, int hook)

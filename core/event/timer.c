@@ -132,7 +132,8 @@ static int make_buckets(struct mb__events *es)
 
 /* ---- adding and deleting ---- */
 
-int64_t mb_timer_add(struct mb_monitor *m, struct mb_flow *flow, int64_t after, int64_t period, mb_callback cb, void *arg)
+int64_t mb_timer_add(struct mb_monitor *m, struct mb_flow *flow, int64_t after, int64_t period,
+                     mb_callback cb, void *arg)
 {
     struct mb__events *es = m->es;
     struct mb__timers *ts = &es->timers;
@@ -265,8 +266,9 @@ static void set_next_turn(struct mb__events *es, struct mb__timer *t)
 
 static int call(struct mb__events *es, struct mb__timer *t, int64_t due)
 {
-    struct mb_event ev = {.engine = es->engine, .monitor = t->monitor, .flow = t->flow, .record = t->arg, .ts = due,
-                          .id = MB_EV_TIMER, .base = MB_EV_TIMER};
+    struct mb_event ev = {.engine = es->engine, .monitor = t->monitor, .flow = t->flow, .record = t->arg};
+    ev.ts = due;
+    ev.id = ev.base = MB_EV_TIMER;
     if (t->cb != NULL)
         return t->cb(&ev, t->arg);
     es->timer_owner = t->monitor;

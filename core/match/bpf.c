@@ -29,8 +29,9 @@ struct mb__bpf {
  * the numbers in files map to those of the system. NULL: unknown. */
 static pcap_t *open_empty(int link)
 {
-    struct pcap_file_header header = {
-        .magic = 0xa1b2c3d4u, .version_major = 2, .version_minor = 4, .snaplen = SNAPLEN, .linktype = (uint32_t)link};
+    struct pcap_file_header header = {.magic = 0xa1b2c3d4u, .version_major = 2, .version_minor = 4};
+    header.snaplen = SNAPLEN;
+    header.linktype = (uint32_t)link;
     FILE *file = fmemopen(&header, sizeof header, "rb");
     if (file == NULL)
         return NULL;

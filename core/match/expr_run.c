@@ -14,9 +14,11 @@ static bool number_fits(const struct mb__expr *x, const struct mb__expr_step *s,
 
 static bool addr_fits(const struct mb__expr *x, const struct mb__expr_step *s, const struct mb_addr *value)
 {
-    for (uint32_t i = s->first; i < s->first + s->count; i++)
-        if (memcmp(&x->addrs[i].low, value, sizeof *value) <= 0 && memcmp(value, &x->addrs[i].high, sizeof *value) <= 0)
+    for (uint32_t i = s->first; i < s->first + s->count; i++) {
+        const struct mb__addr_range *r = &x->addrs[i];
+        if (memcmp(&r->low, value, sizeof *value) <= 0 && memcmp(value, &r->high, sizeof *value) <= 0)
             return true;
+    }
     return false;
 }
 

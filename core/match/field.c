@@ -204,7 +204,8 @@ bool mb__field_bytes(const struct mb_event *ev, int id, struct mb_view *value)
 {
     const struct mb_packet *p = ev->packet;
     if (id == MB__F_DATA) {
-        *value = (struct mb_view){ev->data, ev->data == NULL ? 0 : ev->len > UINT32_MAX ? UINT32_MAX : (uint32_t)ev->len};
+        uint64_t len = ev->data != NULL ? ev->len : 0;
+        *value = (struct mb_view){ev->data, len > UINT32_MAX ? UINT32_MAX : (uint32_t)len};
         return true;
     }
     if (p == NULL || !(p->flags & MB_PKT_IP) || p->net == NULL)

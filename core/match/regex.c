@@ -26,7 +26,8 @@ static pcre2_code *compile(const uint8_t *pattern, size_t len, char *err, size_t
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     if (context != NULL)
         pcre2_set_max_pattern_length(context, MAX_PATTERN);
-    pcre2_code *code = pcre2_compile(pattern, len, PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C, &number, &offset, context);
+    uint32_t options = PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C;
+    pcre2_code *code = pcre2_compile(pattern, len, options, &number, &offset, context);
     pcre2_compile_context_free(context);
     if (code == NULL) {
         pcre2_get_error_message(number, (PCRE2_UCHAR *)err, MB_ERRBUF_SIZE / 2);

@@ -31,7 +31,8 @@ static inline void listeners_setup(int monitors)
     es = mb__events_new(NULL);
     for (int i = 0; i < monitors; i++) {
         char name[] = {(char)('a' + i), 0};
-        mon[i] = mb__monitor_new(es, name, offsetof(struct test_flow, user) + (size_t)i * sizeof(void *), NULL);
+        size_t offset = offsetof(struct test_flow, user) + (size_t)i * sizeof(void *);
+        mon[i] = mb__monitor_new(es, name, offset, NULL);
     }
     memset(flows, 0, sizeof flows);
     heard[0] = 0;

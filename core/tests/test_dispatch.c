@@ -510,9 +510,10 @@ static void test_scopes(void)
     uint16_t web = 80, dns = 53;
     mb__monitor_set_scope(mon[0], port_scope, &web, free_scope);
     mb__monitor_set_scope(mon[1], port_scope, &dns, free_scope);
+    static char words[3][4] = {"web", "dns", "all"};
     for (int i = 0; i < 3; i++) {
-        mb_on(mon[i], NULL, MB_EV_DATA, 0, hear, (void *)(uintptr_t)(i == 0 ? "web" : i == 1 ? "dns" : "all"));
-        mb_on(mon[i], NULL, MB_EV_ORPHAN, 0, hear, (void *)(uintptr_t)(i == 0 ? "web" : i == 1 ? "dns" : "all"));
+        mb_on(mon[i], NULL, MB_EV_DATA, 0, hear, words[i]);
+        mb_on(mon[i], NULL, MB_EV_ORPHAN, 0, hear, words[i]);
     }
     static const struct {
         uint16_t port;

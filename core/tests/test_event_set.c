@@ -115,7 +115,8 @@ static void test_uses_balance(void)
         uint32_t event = (uint32_t)(i * 7 % 5) + MB_EV_RETRANSMIT;
         if (event == MB_EV_ORPHAN)
             event = MB_EV_PACKET;
-        int r = i % 11 < 7 ? mb_on(m, flow, event, 0, hear, (void *)(uintptr_t)(i % 13)) : mb_off(m, flow, event, 0);
+        void *arg = (void *)(uintptr_t)(i % 13);
+        int r = i % 11 < 7 ? mb_on(m, flow, event, 0, hear, arg) : mb_off(m, flow, event, 0);
         CHECK(r == 0 || r == MB_ENOENT);
     }
     for (int i = 0; i < FLOWS; i++)

@@ -14,8 +14,9 @@ static const uint8_t payload[] = "GET /a.php HTTP/1.1\r\n\0\x01tail";
 /* An HTTP request over TCP from 10.1.2.3:51000 to [2001:db8::80]:8080. */
 static void setup(uint32_t base)
 {
-    flow = (struct mb_flow){.first_ts = 1000000000, .last_ts = 3500000000, .vlan = 7, .ip_proto = 6, .ip_version = 4,
-                            .app_proto = MB_APP_HTTP, .flags = MB_FLOW_ANSWERED, .rtt_server = 20, .rtt_client = 30};
+    flow = (struct mb_flow){.first_ts = 1000000000, .last_ts = 3500000000, .vlan = 7, .ip_proto = 6,
+                            .ip_version = 4, .app_proto = MB_APP_HTTP, .flags = MB_FLOW_ANSWERED,
+                            .rtt_server = 20, .rtt_client = 30};
     mb_addr_parse("10.1.2.3", &flow.end[0].addr);
     mb_addr_parse("2001:db8::80", &flow.end[1].addr);
     flow.end[0].port = 51000;
@@ -183,11 +184,12 @@ static void test_operators(void)
     for (int bits = 0; bits < 8; bits++) {
         for (int form = 0; form < 32; form++) {
             bool a = bits & 1, b = bits & 2, c = bits & 4;
-            bool first_and = form & 1, second_and = form & 2, paren = form & 4, negate = form & 8, symbols = form & 16;
-            const char *and = symbols ? "&&" : "and", *or = symbols ? "||" : "or";
-            snprintf(text, sizeof text, "%s%s %s %s%s %s %s%s", negate ? (symbols ? "!" : "not ") : "", a ? yes : no,
-                     first_and ? and : or, paren ? "(" : "", b ? yes : no, second_and ? and : or, c ? yes : no,
-                     paren ? ")" : "");
+            bool first_and = form & 1, second_and = form & 2, paren = form & 4, negate = form & 8;
+            bool symbols = form & 16;
+            const char *and = symbols ? "&&" : "and", *or = symbols ? "||" : "or", *not = symbols ? "!" : "not ";
+            snprintf(text, sizeof text, "%s%s %s %s%s %s %s%s", negate ? not : "", a ? yes : no,
+                     first_and ? and : or, paren ? "(" : "", b ? yes : no, second_and ? and : or,
+                     c ? yes : no, paren ? ")" : "");
             bool left = a != negate, want;
             if (paren) {
                 bool right = second_and ? b && c : b || c;
@@ -211,9 +213,10 @@ static void test_operators(void)
 static void test_absent(void)
 {
     struct mb__expr *x;
-    static const char *const tests[] = {"ttl == 64", "ttl != 64", "payload contains \"x\"", "payload not contains \"x\"",
-                                        "tcp.flags contains syn", "tcp.flags not contains syn", "client.port != 1",
-                                        "ip != 1.1.1.1", "src.ip != 1.1.1.1", "rtt < 1s", "app == http"};
+    static const char *const tests[] = {
+        "ttl == 64", "ttl != 64", "payload contains \"x\"", "payload not contains \"x\"",
+        "tcp.flags contains syn", "tcp.flags not contains syn", "client.port != 1",
+        "ip != 1.1.1.1", "src.ip != 1.1.1.1", "rtt < 1s", "app == http"};
     struct mb_event ev = {.base = MB_EV_TIMER};
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         CHECK_INT(mb__expr_new(tests[i], MB_EV_TIMER, &x, NULL), 0);

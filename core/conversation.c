@@ -153,8 +153,8 @@ static int raise_gap(struct mb_engine *e, struct mb_flow *flow, int side, const 
     from->flags |= MB_SIDE_GAP;
     e->stats.stream_gaps++;
     e->stats.stream_missed += len;
+    int err = mb__heard(flow, MB_EV_GAP) ? mb__engine_raise(e, &ev) : 0; /* bytes before it are readable yet */
     mb__stream_skip(&e->streams, flow, side, len);
-    int err = mb__heard(flow, MB_EV_GAP) ? mb__engine_raise(e, &ev) : 0;
     return err < 0 ? err : parser_call(e, &ev, PARSER_GAP);
 }
 
@@ -399,9 +399,27 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     return err;
 }
 
+/* The short way: no state changes, nothing is buffered, and nobody hears of
+ * every packet. |*done| tells whether it was one of these. */
+static int plain_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool *done)
+{
+    *done = flow->streams == NULL && !mb__heard(flow, MB_EV_PACKET) &&
+            !((flow->end[side].flags | flow->end[!side].flags) & MB_SIDE_NO_STREAM) && e->config.reassemble &&
+            mb__tcp_advance(flow, side, p);
+    if (!*done)
+        return 0;
+    flow->last_ts = p->ts;
+    struct mb_view view = {p->net + p->payload_off, p->payload_len};
+    return view.len > 0 ? deliver(e, flow, side, p, view) : 0;
+}
+
 static int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb__tcp_step step;
+    bool done;
+    int shortly = plain_segment(e, flow, side, p, &done);
+    if (done)
+        return shortly;
     mb__tcp_send(flow, side, p, &step);
     flow->last_ts = p->ts;
     int err = first ? raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE) : 0;

@@ -43,6 +43,15 @@ static inline void *mb__pool_at(const struct mb__pool *p, uint32_t n)
     return p->base + (size_t)n * p->stride;
 }
 
+/* Slot |n| will be written soon: fetches all its lines. 0 and slots never
+ * touched are harmless. */
+static inline void mb__pool_prefetch(const struct mb__pool *p, uint32_t n)
+{
+    const char *slot = mb__pool_at(p, n);
+    for (size_t line = 0; line < p->stride; line += 64)
+        __builtin_prefetch(slot + line, 1);
+}
+
 /* The number of |slot|. */
 static inline uint32_t mb__pool_number(const struct mb__pool *p, const void *slot)
 {

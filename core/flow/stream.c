@@ -290,6 +290,7 @@ bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view)
         return false;
     h->taken = h->first;
     unlink_after(h, NULL, h->taken);
+    h->pending -= h->taken->len;
     *view = (struct mb_view){bytes_of(h->taken), h->taken->len};
     return true;
 }
@@ -297,7 +298,7 @@ bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view)
 void mb__stream_taken(const struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     struct half *h = half_of(flow, side);
-    piece_free(c, h, h->taken);
+    mb__memory_free(c->memory, h->taken, sizeof *h->taken + h->taken->room);
     h->taken = NULL;
 }
 

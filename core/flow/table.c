@@ -43,6 +43,7 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
         mb__pool_fini(&t->pool);
         return MB_ENOMEM;
     }
+    (void)madvise(heads, t->heads_reserved, MADV_HUGEPAGE);
     t->heads = heads;
     t->round = FIRST_ROUND;
     t->key_vlan = config->key_vlan;

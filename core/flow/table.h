@@ -109,9 +109,7 @@ static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t
 /* Second step: its first flow will be needed. */
 static inline void mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
 {
-    const char *flow = mb__pool_at(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
-    for (size_t line = 0; line < sizeof(struct mb_flow); line += 64)
-        __builtin_prefetch(flow + line, 1);
+    mb__pool_prefetch(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
 }
 
 #endif

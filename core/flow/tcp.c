@@ -135,6 +135,56 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
     return 0;
 }
 
+/* ---- the short way -------------------------------------------------------- */
+
+/* The window that |to| may send into, as |p| from the other side says. */
+static void receive_window(struct mb_endpoint *from, struct mb_endpoint *to, const struct mb_packet *p)
+{
+    bool scaled = !(p->tcp_flags & MB_TCP_SYN) && has(from, MB_SIDE_WSCALE) && has(to, MB_SIDE_WSCALE);
+    to->snd_wnd = scaled ? (uint32_t)p->window << from->wscale : p->window;
+    uint32_t edge = p->ack + to->snd_wnd;
+    if (to->snd_max == 0 || mb__seq_diff(edge, to->snd_max) > 0)
+        to->snd_max = edge;
+}
+
+/* Neither has sent a FIN, and both sequence spaces are known. */
+static bool in_full_flight(const struct mb_endpoint *end)
+{
+    return end->state == MB_TCP_ESTABLISHED && (end->flags & (MB_SIDE_SYNC | MB_SIDE_FIN)) == MB_SIDE_SYNC;
+}
+
+/* RFC 7323 5.3, for a segment that is next: its timestamp is not older. */
+static bool timestamps_advance(struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
+{
+    uint32_t tsval, tsecr;
+    if (!(from->flags & to->flags & MB_SIDE_TIMESTAMPS))
+        return true;
+    if (!mb__tcp_timestamps(p, &tsval, &tsecr))
+        return true;
+    if (mb__seq_diff(tsval, from->ts_recent) < 0)
+        return false;
+    if (p->seq == from->snd_una)
+        from->ts_recent = tsval;
+    return true;
+}
+
+bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if ((p->tcp_flags & ~MB_TCP_PSH) != MB_TCP_ACK || !in_full_flight(from) || !in_full_flight(to))
+        return false;
+    uint32_t end = p->seq + p->payload_len;
+    bool next = p->seq == from->snd_nxt && p->seq == from->stream_seq + (uint32_t)from->next;
+    bool inside = from->snd_max != 0 && mb__seq_diff(end, from->snd_max) <= 0;
+    bool acks = mb__seq_diff(p->ack, to->snd_una) >= 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
+    if (!next || !inside || !acks || !timestamps_advance(from, to, p))
+        return false;
+    from->snd_nxt = end;
+    to->snd_una = p->ack;
+    receive_window(from, to, p);
+    return true;
+}
+
 /* ---- the sender ----------------------------------------------------------- */
 
 static void read_syn_options(struct mb_endpoint *from, const struct mb_packet *p)
@@ -288,16 +338,6 @@ static void receive_reset(struct mb_flow *flow, int side, struct mb__tcp_step *s
     to->state = MB_TCP_CLOSED;
     step->closed = !(flow->flags & MB_FLOW_CLOSED);
     step->reason = refused ? MB_END_REFUSED : MB_END_RST;
-}
-
-/* The window that |to| may send into, as |p| from the other side says. */
-static void receive_window(struct mb_endpoint *from, struct mb_endpoint *to, const struct mb_packet *p)
-{
-    bool scaled = !(p->tcp_flags & MB_TCP_SYN) && has(from, MB_SIDE_WSCALE) && has(to, MB_SIDE_WSCALE);
-    to->snd_wnd = scaled ? (uint32_t)p->window << from->wscale : p->window;
-    uint32_t edge = p->ack + to->snd_wnd;
-    if (to->snd_max == 0 || mb__seq_diff(edge, to->snd_max) > 0)
-        to->snd_max = edge;
 }
 
 /* |to|'s FIN was acknowledged. */

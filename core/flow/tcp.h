@@ -39,6 +39,11 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 /* Who is the client, judged by the first packet |p| of a flow: its sender
  * (MB_CLIENT), or its receiver if |p| is a SYN/ACK (MB_SERVER). */
 int mb__tcp_first_sender(const struct mb_packet *p);
+/* The short way for what most packets are: the next bytes of |side|, or an ACK,
+ * between two established endpoints, inside the window. Does what the long way
+ * below does. False: it is not such a segment, and nothing was done. */
+bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb_packet *p);
+
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */
 void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);

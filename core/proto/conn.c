@@ -30,7 +30,7 @@ struct search {
     struct mb__hold hold; /* what the side sent so far */
     uint64_t missed;      /* bytes let go because they fit nothing */
     uint8_t candidates;   /* bit i: protocols[i] may still be it */
-    bool ended;
+    bool ended;           /* it sends no more */
 };
 
 struct mb__proto_conn {
@@ -235,7 +235,7 @@ static int search_stream(struct mb__proto_conn *c, struct mb__proto_sink *sink, 
 int mb__proto_conn_data(struct mb__proto_conn *c, struct mb__proto_sink *sink, int side, const uint8_t *data,
                         size_t len)
 {
-    if (c->done || (len == 0 && !c->datagrams))
+    if (c->done || c->search[side].ended || (len == 0 && !c->datagrams))
         return 0;
     if (c->proto != NULL)
         return settle(c, sink, c->proto->data(c->state, sink, side, data, len));
@@ -244,7 +244,7 @@ int mb__proto_conn_data(struct mb__proto_conn *c, struct mb__proto_sink *sink, i
 
 int mb__proto_conn_gap(struct mb__proto_conn *c, struct mb__proto_sink *sink, int side, uint64_t len)
 {
-    if (c->done || len == 0)
+    if (c->done || c->search[side].ended || len == 0)
         return 0;
     if (c->proto != NULL)
         return settle(c, sink, c->proto->gap(c->state, sink, side, len));
@@ -255,11 +255,11 @@ int mb__proto_conn_gap(struct mb__proto_conn *c, struct mb__proto_sink *sink, in
 int mb__proto_conn_end(struct mb__proto_conn *c, struct mb__proto_sink *sink, int side)
 {
     struct search *s = &c->search[side], *other = &c->search[!side];
-    if (c->done)
+    if (c->done || s->ended)
         return 0;
+    s->ended = true;
     if (c->proto != NULL)
         return settle(c, sink, c->proto->end(c->state, sink, side));
-    s->ended = true;
     if (other->ended || other->candidates == 0)
         give_up(c, sink);
     return 0;

@@ -572,6 +572,19 @@ static bool may_be_method(const uint8_t *p, size_t len)
     return true;
 }
 
+/* A known method, blanks, a slash. */
+static bool has_path(const uint8_t *p, size_t len)
+{
+    size_t n = 0;
+    while (n < len && p[n] > ' ')
+        n++;
+    if (n == len || p[n] != ' ' || mb__http_is_method(p, n + 1) != MB__PROBE_YES)
+        return false;
+    while (n < len && p[n] == ' ')
+        n++;
+    return n < len && p[n] == '/';
+}
+
 static enum mb__probe http_probe(int side, const uint8_t *data, size_t len, bool datagram)
 {
     static const char http2[] = "PRI * HTTP/2";
@@ -587,8 +600,7 @@ static enum mb__probe http_probe(int side, const uint8_t *data, size_t len, bool
     size_t n = len < sizeof http2 - 1 ? len : sizeof http2 - 1;
     if (memcmp(data, http2, n) == 0)
         return n < sizeof http2 - 1 ? MB__PROBE_MORE : MB__PROBE_NO;
-    const uint8_t *path = memchr(data, '/', len);
-    if (path != NULL && mb__http_is_method(data, (size_t)(path - data)) == MB__PROBE_YES && path[-1] == ' ')
+    if (has_path(data, len))
         return MB__PROBE_YES; /* others have such methods too, but not such targets */
     return probe_line(data, len);
 }

@@ -85,11 +85,11 @@ static enum mb__probe tls_probe(int side, const uint8_t *data, size_t len, bool 
     if (side == MB_CLIENT && data[0] & 0x80)
         return probe_v2(data, len);
     bool bad = data[0] != RECORD_HANDSHAKE || (len > 1 && data[1] != 3) || (len > 2 && data[2] > 4) ||
-               (len > 4 && (mb__be16(data + 3) < MESSAGE_HEAD || mb__be16(data + 3) > MAX_RECORD)) ||
-               (len > 5 && data[5] != MSG_CLIENT_HELLO && data[5] != MSG_SERVER_HELLO) || (len > 6 && data[6] != 0);
+               (len > 4 && (mb__be16(data + 3) == 0 || mb__be16(data + 3) > MAX_RECORD)) ||
+               (len > 5 && data[5] != MSG_CLIENT_HELLO && data[5] != MSG_SERVER_HELLO);
     if (bad)
         return MB__PROBE_NO;
-    return len > 6 ? MB__PROBE_YES : MB__PROBE_MORE;
+    return len > 5 ? MB__PROBE_YES : MB__PROBE_MORE;
 }
 
 /* ---- handshake messages -------------------------------------------------- */

@@ -207,7 +207,7 @@ def _run_command(
     try:
         with _wrong_use():
             rows = command.main()
-        outputs.result(kind.name, rows or [], 0)
+        outputs.result(kind.name, rows or [])
     finally:
         outputs.close()
 

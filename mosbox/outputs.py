@@ -133,8 +133,8 @@ class Outputs:
                 output.write(format_table(rows) + "\n")
             output.flush()
 
-    def result(self, app: str, rows: list[Record], ns: int) -> None:
-        """The app's table at the end of the run."""
+    def result(self, app: str, rows: list[Record], ns: int | None = None) -> None:
+        """The app's table at the end of the run; `ns` is the time of it, if it has one."""
         self.table(rows)
         if self._flows:
             return  # the flows are the result
@@ -142,8 +142,9 @@ class Outputs:
             if sink.kind == "csv":
                 sink.output.write(format_csv(rows))
             elif sink.kind == "json":
+                head = {} if ns is None else _head(ns, app, None)
                 for row in rows:
-                    sink.output.write(_json({**_head(ns, app, None), **row}))
+                    sink.output.write(_json({**head, **row}))
 
     def say(self, text: str, *, always: bool = False) -> None:
         """A message to the user."""

@@ -249,6 +249,15 @@ class Run:
             )
         if self.plan.verbose:
             self.outputs.say(self.status())
+        elif self.outputs.of("table") and sys.stderr.isatty():
+            self.outputs.say(self._summary())
+
+    def _summary(self) -> str:
+        """For who watches: something was done, even if there is nothing to show."""
+        stats = self.engine.stats()
+        counts = {"packet": stats["frames"], "flow": stats["flows"], "alert": self.app.alerts}
+        shown = (f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+        return f"{self.app.name}: {', '.join(shown)}"
 
     def status(self) -> str:
         """One line about the run so far."""

@@ -98,6 +98,7 @@ def test_a_package_brings_apps(tmp_path: Path, folder: Path) -> None:
     site = package(tmp_path / "site", "other", OTHER, "other_module:Other")
     run = mosbox("apps", "-o", "json", env={"PYTHONPATH": str(site)})
     rows = {row["name"]: row for row in records(run.stdout)}
+    assert set(rows["other"]) == {"name", "from", "what"}
     assert rows["other"]["from"] == "package other 1.2"
     assert rows["other"]["what"] == "Do something else."
     run = mosbox("other", "-r", scan(tmp_path / "x.pcap"), env={"PYTHONPATH": str(site)})

@@ -97,11 +97,12 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
         return NULL;
     }
     mb__hash_key_init(&e->key, e->config.seed);
-    e->memory.limit = e->config.max_memory;
+    e->fragments.limit = e->config.max_memory / 4; /* a limit of its own: decoding runs ahead of the rest */
+    e->memory.limit = e->config.max_memory - e->fragments.limit;
     e->tick = e->decode_tick = -1;
     e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false};
     e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->memory};
-    e->decoder = mb__decoder_new(&e->config, &e->key, &e->memory, &e->stats);
+    e->decoder = mb__decoder_new(&e->config, &e->key, &e->fragments, &e->stats);
     e->events = mb__events_new(e);
     if (e->decoder == NULL || e->events == NULL) {
         say(err, mb_error_text(MB_ENOMEM));
@@ -403,9 +404,7 @@ static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, s
         e->decode_tick = stamped.ts >> DECODE_TICK_SHIFT;
         mb__decoder_expire(e->decoder, stamped.ts);
     }
-    e->stats.frames++;
-    e->stats.frame_bytes += frame->wirelen;
-    return mb__decode(e->decoder, link, &stamped, e->stats.frames, out);
+    return mb__decode(e->decoder, link, &stamped, ++e->decoded, out);
 }
 
 /* As many of the frames as fill the batch; their number in |*frames_done|. */
@@ -426,6 +425,8 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
         mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
     int err = 0, at = 0, done = 0;
     do { /* a stop takes effect after the frame, however many were read ahead */
+        e->stats.frames++;
+        e->stats.frame_bytes += frames[done].wirelen;
         err = process_frame(e, &e->batch[at], packets_of[done]);
         if (err >= 0)
             err = pass_on(e, link, &frames[done]);
@@ -556,8 +557,8 @@ void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w)
 void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)
 {
     *stats = e->stats;
-    stats->stream_memory = e->memory.used;
-    stats->stream_memory_peak = e->memory.peak;
+    stats->stream_memory = e->memory.used + e->fragments.used;
+    stats->stream_memory_peak = e->memory.peak + e->fragments.peak;
     if (e->sealed) {
         stats->flows_active = e->flows.pool.used;
         stats->flow_memory = mb__flows_memory(&e->flows);

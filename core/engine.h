@@ -30,7 +30,8 @@
 struct mb_engine {
     struct mb_config config;
     struct mb__hash_key key;
-    struct mb__memory memory;
+    struct mb__memory memory;       /* of streams and parsers */
+    struct mb__memory fragments;    /* of the decoder */
     struct mb__decoder *decoder;
     struct mb__flows flows;
     struct mb__events *events;
@@ -45,6 +46,7 @@ struct mb_engine {
     int64_t tick;                   /* of the wheel, last looked at */
     int64_t decode_tick;            /* of the decoder's clock, last looked at */
     int64_t decode_now;             /* the clock as decoding sees it, up to a burst ahead */
+    uint64_t decoded;               /* frames, likewise */
     size_t proto_slot;              /* where a flow's parser is, bytes from its start; 0: none */
     uint32_t monitors;
     uint8_t source;                 /* counted from 0, for mb_packet.source */

@@ -436,7 +436,7 @@ struct mb_config {
     uint32_t max_flows;          /* flows at once */
     uint32_t max_fragments;      /* IP datagrams in reassembly at once */
     uint64_t max_stream_bytes;   /* buffered a side of a flow */
-    uint64_t max_memory;         /* buffered by all streams and fragments together */
+    uint64_t max_memory;         /* buffered by all streams (3/4 of it) and fragments (1/4) */
     int64_t timeout_tcp_syn;     /* no answer to the SYN */
     int64_t timeout_tcp;         /* established and idle */
     int64_t timeout_tcp_half;    /* one side closed */
@@ -487,7 +487,7 @@ struct mb_stats {
     uint64_t stream_gaps;        /* gap events */
     uint64_t stream_missed;      /* bytes in them */
     uint64_t stream_discarded;   /* bytes behind a hole, never acknowledged, when their flow ended */
-    uint64_t stream_memory;      /* bytes buffered now */
+    uint64_t stream_memory;      /* bytes buffered now, fragments too */
     uint64_t stream_memory_peak;
     uint64_t flow_memory;        /* bytes of flow records and their table in use */
     uint64_t kernel_received;    /* live: as the kernel counts */

@@ -586,7 +586,7 @@ int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
 {
     int side = MB_CLIENT, err = 0;
     struct mb_flow *flow = mb__flows_find(&e->flows, p, &side);
-    if (flow != NULL && p->ip_proto == 6 && mb__tcp_reuses(flow, side, p)) {
+    if (flow != NULL && p->tcp_flags & MB_TCP_SYN && p->ip_proto == 6 && mb__tcp_reuses(flow, side, p)) {
         err = mb__conversation_end(e, flow, MB_END_REUSED);
         flow = NULL;
     }
@@ -615,7 +615,7 @@ int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
         if (kind != flow->timer_kind)
             mb__flows_set_timer(&e->flows, flow, kind, e->now);
     }
-    if (err >= 0)
+    if (err >= 0 && e->detect != NULL)
         mb__engine_judge(e, flow, side, p);
     if (flow->flags & MB_FLOW_FORGET && err >= 0)
         err = mb__conversation_end(e, flow, MB_END_SHUTDOWN);

@@ -44,7 +44,7 @@ int mb__tcp_first_sender(const struct mb_packet *p)
 
 bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    if (!(p->tcp_flags & MB_TCP_SYN) || (p->tcp_flags & (MB_TCP_RST | MB_TCP_FIN)))
+    if (p->tcp_flags & (MB_TCP_RST | MB_TCP_FIN))
         return false;
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (p->tcp_flags & MB_TCP_ACK) /* answers a SYN that is not this connection's */

@@ -33,7 +33,7 @@ struct mb__tcp_step {
     int64_t offset;     /* stream offset of the first payload byte; negative: before the stream */
 };
 
-/* Whether |p|, which has the addresses and ports of |flow| and was sent by
+/* Whether the SYN |p|, which has the addresses and ports of |flow| and was sent by
  * |side|, begins another connection (RFC 9293 3.10.7.4, TIME-WAIT; RFC 6191). */
 bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet *p);
 /* Who is the client, judged by the first packet |p| of a flow: its sender

@@ -79,8 +79,9 @@ static inline bool is_short(const uint8_t *b, uint32_t caplen)
            && (mb__be16(b + SHORT_IP + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(b + SHORT_IP);
 }
 
-/* Bytes of the TCP header at |l4| if it has no options or timestamps as all
- * systems lay them out, nothing odd, and fits into |room|; otherwise 0. */
+/* Bytes of the TCP header at |l4| if it has no options, or timestamps as all
+ * systems lay them out, or the options of most SYNs, nothing odd, and fits into
+ * |room|; otherwise 0. */
 static inline uint32_t short_tcp(const uint8_t *l4, uint32_t room)
 {
     uint32_t hlen = (l4[12] >> 4) * 4u;
@@ -88,7 +89,10 @@ static inline uint32_t short_tcp(const uint8_t *l4, uint32_t room)
         return 0;
     if (hlen == 20)
         return hlen;
-    return room >= hlen && mb__tcp_timestamps_only(l4, hlen) ? hlen : 0;
+    if (room < hlen)
+        return 0;
+    bool syn = hlen == 20 + MB__TCP_SYN_OPTIONS && mb__tcp_linux_syn(l4 + 20);
+    return syn || mb__tcp_timestamps_only(l4, hlen) ? hlen : 0;
 }
 
 /* Bytes of the UDP header at |l4| if its length fits |room| exactly and its

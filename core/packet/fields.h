@@ -106,6 +106,15 @@ static inline void mb__tcp_fields(struct mb_packet *p, const uint8_t *h)
     p->urgent = mb__be16(h + 18);
 }
 
+#define MB__TCP_SYN_OPTIONS 20 /* bytes of the options below */
+
+/* Whether the 20 option bytes at |o| are those of a SYN of Linux: MSS, SACK
+ * permitted, timestamps, NOP, window scale. */
+static inline bool mb__tcp_linux_syn(const uint8_t *o)
+{
+    return mb__be16(o) == 0x0204 && mb__be32(o + 4) == 0x0402080a && mb__be32(o + 16) >> 8 == 0x010303;
+}
+
 /* Whether the TCP header at |h|, |hlen| bytes which are all there, has no
  * options but the timestamps, as nearly all systems lay them out. */
 static inline bool mb__tcp_timestamps_only(const uint8_t *h, uint32_t hlen)

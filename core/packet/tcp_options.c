@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tcp_options -- the options of a TCP header (RFC 9293 3.1, RFC 7323, RFC 2018, RFC 7413) */
 
+#include "packet/fields.h"
 #include "packet/packet.h"
 
 enum tcp_option_kind {
@@ -109,6 +110,15 @@ static int next_option(struct mb__cursor *c, uint8_t *kind, struct mb__cursor *v
     return 1;
 }
 
+/* The options of most SYNs, at once. */
+static void take_linux_syn(struct mb__tcp_options *o, const uint8_t *v)
+{
+    take_option(o, OPT_MSS, v + 2, 2);
+    take_option(o, OPT_SACK_PERMITTED, v + 6, 0);
+    take_option(o, OPT_TIMESTAMPS, v + 8, 8);
+    take_option(o, OPT_WSCALE, v + 19, 1);
+}
+
 void mb__tcp_options_read(const struct mb_packet *p, struct mb__tcp_options *o)
 {
     struct mb__cursor c = options_of(p), value;
@@ -116,6 +126,10 @@ void mb__tcp_options_read(const struct mb_packet *p, struct mb__tcp_options *o)
     uint8_t kind;
     int got;
     *o = (struct mb__tcp_options){0};
+    if (mb__cursor_left(&c) == MB__TCP_SYN_OPTIONS && mb__tcp_linux_syn(c.at)) {
+        take_linux_syn(o, c.at);
+        return;
+    }
     while ((got = next_option(&c, &kind, &value)) > 0) {
         uint64_t bit = kind < 64 ? UINT64_C(1) << kind : 0;
         size_t len = mb__cursor_left(&value);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* http -- what the parts of the HTTP/1 parser share
  *
- *   http.c       messages of both sides: which bytes are heads, which bodies
- *   http_head.c  a whole head into struct mb_http, and how its body is framed
- *   http_body.c  body bytes out of length, chunks or the end of the stream
- *   inflate.c    gzip and deflate undone
+ *   http.c          bytes of both sides: which are heads, which bodies, which neither
+ *   http_message.c  heads become records; which response belongs to which request
+ *   http_head.c     a whole head into struct mb_http, and how its body is framed
+ *   http_body.c     body bytes out of length, chunks or the end of the stream
+ *   http_probe.c    is it HTTP at all
+ *   inflate.c       gzip and deflate undone
  */
 #ifndef MB_PROTO_HTTP_H
 #define MB_PROTO_HTTP_H
@@ -94,5 +96,67 @@ bool mb__http_body_gap(struct mb__http_body *b, struct mb__memory *m, uint64_t l
 /* The stream is over, or the body is done: gives what was kept, frees all. */
 int mb__http_body_end(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, uint32_t *flags,
                       mb__inflate_put *put, void *arg);
+
+/* ---- messages ------------------------------------------------------------ */
+
+#define MB__HTTP_KINDS 64 /* requests without response that are remembered */
+
+/* Where a side is; the picture is in http.c. */
+enum mb__http_phase {
+    MB__HTTP_IN_HEAD,
+    MB__HTTP_IN_BODY,
+    MB__HTTP_IN_RESYNC,
+    MB__HTTP_IN_WAIT,
+    MB__HTTP_IN_TUNNEL,
+};
+enum mb__http_role { MB__HTTP_ASKS, MB__HTTP_ANSWERS };
+
+/* What one side sends. */
+struct mb__http_side {
+    struct mb__hold hold;      /* a head, a size line or a line in pieces */
+    struct mb__http_scan scan; /* of the head in |hold| */
+    struct mb__http_body body;
+    struct mb_http record;     /* of the message, for its body and end */
+    enum mb__http_phase phase;
+    uint64_t skipped;          /* resync: bytes passed over */
+    bool mid_line;             /* MB__HTTP_IN_RESYNC: not at the start of a line */
+};
+
+/* A connection. */
+struct mb__http {
+    struct mb__http_side side[2];
+    uint32_t requests;  /* heads seen */
+    uint32_t responses; /* final responses that are over */
+    uint8_t kinds[MB__HTTP_KINDS]; /* of request n at n % MB__HTTP_KINDS: enum kind bits */
+    bool begun;
+    bool swapped;       /* the flow's client is the HTTP server: seen from the middle */
+};
+
+/* One call of the parser. */
+struct mb__http_context {
+    struct mb__http *h;
+    struct mb__proto_sink *sink;
+    struct mb__http_side *s;
+    int side;
+    enum mb__http_role role;
+};
+
+/* A head is whole (or |truncated|: the stream ended in it): tells of it and
+ * makes ready for its body, or begins to resync. 0 or the sink's code. */
+int mb__http_whole_head(struct mb__http_context *c, const uint8_t *p, size_t len, bool truncated);
+/* A server's bytes are no status line: the content of HTTP/0.9 if a request
+ * waits for a response. The |len| bytes at |held| begin it. */
+int mb__http_no_status_line(struct mb__http_context *c, const uint8_t *held, size_t len);
+/* Gives a piece of the body to the sink; |arg| is the context. */
+int mb__http_put_body(void *arg, const uint8_t *data, size_t len);
+/* The body is over, or lost: tells of the end and goes on behind it. */
+int mb__http_end_message(struct mb__http_context *c);
+/* Where a message begins is not known: says so and searches for a start line. */
+int mb__http_resync(struct mb__http_context *c, bool mid_line);
+
+/* ---- probe --------------------------------------------------------------- */
+
+/* Are the first |len| bytes of |side| HTTP/1? As mb__proto.probe. */
+enum mb__probe mb__http_probe(int side, const uint8_t *data, size_t len, bool datagram);
 
 #endif

@@ -514,6 +514,7 @@ int mb_engine_finish(struct mb_engine *e)
     for (struct mb_flow *flow = NULL; n < count && (flow = mb__flows_each(&e->flows, flow)) != NULL;)
         flows[n++] = flow;
     qsort(flows, n, sizeof *flows, by_id);
+    mb__outputs_ending(e->outputs);
     e->running = true;
     for (size_t i = 0; i < n; i++) {
         int failed = mb__conversation_end(e, flows[i], MB_END_SHUTDOWN);

@@ -53,7 +53,7 @@ def test_names_and_values_of_a_connection(tmp_path: Path) -> None:
     flow = record["flow"]
     assert flow["pkts_toserver"] + flow["pkts_toclient"] == len(frames)
     assert flow["bytes_toserver"] + flow["bytes_toclient"] == sum(map(len, frames))
-    assert (flow["state"], flow["reason"], flow["alerted"]) == ("closed", "timeout", False)
+    assert (flow["state"], flow["reason"], flow["alerted"]) == ("closed", "shutdown", False)
     assert record["timestamp"] == flow["start"]
     for stamp in (record["timestamp"], flow["start"], flow["end"]):
         assert STAMP.fullmatch(stamp)
@@ -91,7 +91,7 @@ def test_states(tmp_path: Path, packets: str, tcp: str, flow: str) -> None:
     }
     record = one(tmp_path, [talk._send(*steps[letter]) for letter in packets])
     assert (record["tcp"]["state"], record["flow"]["state"]) == (tcp, flow)
-    assert record["flow"]["reason"] == ("timeout" if flow == "closed" else "shutdown")
+    assert record["flow"]["reason"] == "shutdown"
 
 
 def test_datagrams(tmp_path: Path) -> None:
@@ -130,3 +130,10 @@ def test_idle_flows_end_by_timeout(tmp_path: Path) -> None:
     first, second = eve(tmp_path, [Frame(question, 1000.0), Frame(question, 1100.0)])
     assert (first["flow"]["reason"], second["flow"]["reason"]) == ("timeout", "shutdown")
     assert first["flow_id"] != second["flow_id"]
+
+
+def test_closed_flows_that_nobody_waits_for_any_more_end_by_timeout(tmp_path: Path) -> None:
+    later = Frame(Talk(sport=9).handshake()[0], 1_700_000_100.0)
+    first, second = eve(tmp_path, [*Talk().exchange(b"?", b"!"), later])
+    assert (first["flow"]["state"], first["flow"]["reason"]) == ("closed", "timeout")
+    assert (second["flow"]["state"], second["flow"]["reason"]) == ("new", "shutdown")

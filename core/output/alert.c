@@ -16,6 +16,7 @@
 #define SCTP 132
 #define ICMP 1
 #define ICMPV6 58
+#define LINK_ETHERNET 1
 #define PAYLOAD_MAX 4096 /* bytes of a payload that an alert repeats */
 
 struct alert_log {
@@ -141,10 +142,12 @@ static void put_end(struct mb__text *t, const char *which, const struct mb_addr 
     mb__json_u64_raw(t, port);
 }
 
-static void put_ends(struct mb__text *t, const struct mb__look *look)
+/* A decoder event of a packet that is cut short tells of no addresses. */
+static void put_ends(struct mb__text *t, const struct mb__look *look, int kind)
 {
     bool ports = has_ports(look->ip_proto);
-    if (look->ip_version == 0)
+    bool cut = look->packet != NULL && look->packet->flags & MB_PKT_TRUNCATED;
+    if (look->ip_version == 0 || (cut && kind == MB_RULE_DECODE))
         return;
     put_end(t, "src", &look->src, look->sport, ports);
     put_end(t, "dest", &look->dst, look->dport, ports);
@@ -351,6 +354,10 @@ static void put_packet(struct mb__text *t, const struct mb__alert *a)
     put_base64(t, whole ? p->frame : p->net, whole ? p->frame_len : p->net_len);
     MB__TEXT_LITERAL(t, ",\"packet_info\":{");
     put_number(t, "linktype", whole ? (uint64_t)a->link : p->flags & MB_PKT_IPV6 ? 229 : 228);
+    if (!whole)
+        put_string(t, "linktype_name", p->flags & MB_PKT_IPV6 ? "IPv6" : "IPv4");
+    else if (a->link == LINK_ETHERNET)
+        put_string(t, "linktype_name", "EN10MB");
     MB__TEXT_LITERAL(t, "}");
 }
 
@@ -360,7 +367,59 @@ static void put_verdict(struct mb__text *t, const struct mb__alert *a)
     if (!a->detect->config.verdict)
         return;
     MB__TEXT_LITERAL(t, ",\"verdict\":{\"action\":");
-    put_text(t, names[a->action]);
+    put_text(t, names[a->verdict]);
+    if (a->reject & MB__REJECTS) {
+        put_string(t, "reject-target", a->reject & MB_RULE_REJECT_BOTH  ? "both"
+                                       : a->reject & MB_RULE_REJECT_DST ? "to_server"
+                                                                        : "to_client");
+        MB__TEXT_LITERAL(t, ",\"reject\":[");
+        put_text(t, a->look->ip_proto == TCP ? "tcp-reset" : "icmp-prohib");
+        MB__TEXT_LITERAL(t, "]");
+    }
+    MB__TEXT_LITERAL(t, "}");
+}
+
+static void put_mac(struct mb__text *t, const char *key, const uint8_t *mac)
+{
+    mb__json_key(t, key, strlen(key));
+    char *p = mb__text_room(t, 20);
+    *p++ = '"';
+    for (int i = 0; i < 6; i++) {
+        p = mb__put_hex(p, mac[i], 2);
+        *p++ = i < 5 ? ':' : '"';
+    }
+    t->at = p;
+}
+
+static void put_ethernet(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_packet *p = a->look->packet;
+    if (!a->detect->config.ethernet || p == NULL || p->link != LINK_ETHERNET || p->frame_len < 14)
+        return;
+    MB__TEXT_LITERAL(t, ",\"ether\":{");
+    put_mac(t, "src_mac", p->frame + 6);
+    put_mac(t, "dest_mac", p->frame);
+    MB__TEXT_LITERAL(t, "}");
+}
+
+/* The packet of a UDP tunnel that this one came in. */
+static void put_tunnel(struct mb__text *t, const struct mb__alert *a)
+{
+    const struct mb_packet *p = a->look->packet, *outer = &a->detect->outer;
+    if (p == NULL || !(p->flags & MB_PKT_TUNNELLED) || outer->number != p->number || p->number == 0)
+        return;
+    MB__TEXT_LITERAL(t, ",\"tunnel\":{\"src_ip\":\"");
+    put_addr(t, &outer->src);
+    MB__TEXT_LITERAL(t, "\"");
+    put_number(t, "src_port", outer->sport);
+    MB__TEXT_LITERAL(t, ",\"dest_ip\":\"");
+    put_addr(t, &outer->dst);
+    MB__TEXT_LITERAL(t, "\"");
+    put_number(t, "dest_port", outer->dport);
+    MB__TEXT_LITERAL(t, ",\"proto\":\"");
+    put_proto(t, outer->ip_proto);
+    MB__TEXT_LITERAL(t, "\"");
+    put_number(t, "depth", p->tunnels);
     MB__TEXT_LITERAL(t, "}");
 }
 
@@ -397,7 +456,7 @@ static void put_eve(struct mb__text *t, const struct mb__alert *a, struct mb__is
     put_number(t, "pcap_cnt", a->number);
     MB__TEXT_LITERAL(t, ",\"event_type\":\"alert\"");
     put_vlan(t, look->packet);
-    put_ends(t, look);
+    put_ends(t, look, a->rule->head->kind);
     put_origin(t, look);
     if (a->tx != NULL)
         put_number(t, "tx_id", a->tx->number);
@@ -407,6 +466,8 @@ static void put_eve(struct mb__text *t, const struct mb__alert *a, struct mb__is
     put_payload(t, a);
     put_packet(t, a);
     put_verdict(t, a);
+    put_ethernet(t, a);
+    put_tunnel(t, a);
     MB__TEXT_LITERAL(t, "}\n");
 }
 

@@ -90,8 +90,10 @@ static const char *flow_state(const struct mb_flow *flow, const char *tcp)
 }
 
 /* Suricata keeps closed flows for a while too and then calls that a timeout. */
-static const char *reason(const struct mb_flow *flow)
+static const char *reason(const struct mb_flow *flow, bool run_over)
 {
+    if (run_over)
+        return "shutdown";
     switch (flow->end_reason) {
     case MB_END_SHUTDOWN: return "shutdown";
     case MB_END_EVICTED: return "forced";
@@ -143,7 +145,8 @@ static void put_ends(struct mb__text *t, const struct mb_flow *flow)
     }
 }
 
-static void put_flow(struct mb__text *t, const struct mb_flow *flow, const char *tcp, struct mb__iso_cache *iso)
+static void put_flow(struct mb__text *t, const struct mb_flow *flow, const char *tcp, const char *why,
+                     struct mb__iso_cache *iso)
 {
     const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
     MB__TEXT_LITERAL(t, ",\"flow\":{\"pkts_toserver\":");
@@ -163,7 +166,7 @@ static void put_flow(struct mb__text *t, const struct mb_flow *flow, const char 
     MB__TEXT_LITERAL(t, ",\"state\":");
     put_name(t, flow_state(flow, tcp));
     MB__TEXT_LITERAL(t, ",\"reason\":");
-    put_name(t, reason(flow));
+    put_name(t, why);
     MB__TEXT_LITERAL(t, ",\"alerted\":");
     mb__json_bool_raw(t, flow->flags & MB_FLOW_ALERTED);
     if (flow->flags & MB_FLOW_DROP)
@@ -224,7 +227,7 @@ static void put_own(struct mb__text *t, const struct mb_flow *flow)
     MB__TEXT_LITERAL(t, "}");
 }
 
-void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, struct mb__iso_cache *iso)
+void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, bool run_over, struct mb__iso_cache *iso)
 {
     const char *tcp = flow->ip_proto == TCP ? tcp_state(flow) : NULL;
     MB__TEXT_LITERAL(t, "{\"timestamp\":");
@@ -238,7 +241,7 @@ void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, struct mb__i
         MB__TEXT_LITERAL(t, "]");
     }
     put_ends(t, flow);
-    put_flow(t, flow, tcp, iso);
+    put_flow(t, flow, tcp, reason(flow, run_over), iso);
     MB__TEXT_LITERAL(t, ",\"community_id\":\"");
     t->at += mb_flow_community_id(flow, mb__text_room(t, MB__COMMUNITY_ID_TEXT));
     MB__TEXT_LITERAL(t, "\"");

@@ -25,6 +25,9 @@ struct mb__outputs;
 struct mb__outputs **mb__engine_outputs(const struct mb_engine *e);
 /* Calls |fn| for each live flow, in no order that output may show. */
 void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg);
+/* The flows that end from now on do so because the run is over, closed ones
+ * that wait for late packets too. For mb_engine_finish(); NULL is fine. */
+void mb__outputs_ending(struct mb__outputs *o);
 /* All flows have ended: writes the closing lines that a format asks for. For
  * mb_engine_finish(); NULL is fine. 0 or the code of a failed write. */
 int mb__outputs_finish(struct mb__outputs *o);
@@ -61,7 +64,8 @@ void mb__record_json(struct mb__text *t, const struct mb_flow *flow, const struc
 void mb__record_csv(struct mb__text *t, const struct mb_flow *flow, const struct mb__rtts *rtts,
                     struct mb__iso_cache *iso);
 void mb__record_csv_header(struct mb__text *t);
-void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, struct mb__iso_cache *iso);
+/* |run_over|: the flow ends with the run, whatever its end_reason. */
+void mb__record_eve(struct mb__text *t, const struct mb_flow *flow, bool run_over, struct mb__iso_cache *iso);
 
 /* Name of an IP protocol as EVE has it, "TCP", "IPv6-ICMP"; NULL: none here. */
 const char *mb__ip_proto_name(int ip_proto);

@@ -31,6 +31,7 @@ struct mb__outputs {
     struct mb_tally *tallies[MAX_OUTPUTS];
     int log_count, zeek_count, tally_count;
     bool timing;         /* packets are listened to */
+    bool ending;         /* the run is over */
     struct mb__pool rtts; /* struct mb__rtts of live flows: the monitor's user pointers */
     struct mb__text text;
     struct mb__iso_cache iso;
@@ -99,11 +100,12 @@ static int start_timing(struct mb__outputs *o)
 
 /* ---- the end of a flow ------------------------------------------------------ */
 
-static void put_record(struct mb__text *t, const struct mb_flow *flow, int format, const struct mb__rtts *rtts,
+static void put_record(const struct mb__outputs *o, struct mb__text *t, const struct mb_flow *flow, int format,
                        struct mb__iso_cache *iso)
 {
+    const struct mb__rtts *rtts = o != NULL && o->timing ? mb_flow_user(flow, o->monitor) : NULL;
     switch (format) {
-    case MB_FORMAT_EVE: mb__record_eve(t, flow, iso); break;
+    case MB_FORMAT_EVE: mb__record_eve(t, flow, o != NULL && o->ending, iso); break;
     case MB_FORMAT_CSV: mb__record_csv(t, flow, rtts, iso); break;
     default: mb__record_json(t, flow, rtts, iso); break;
     }
@@ -118,7 +120,7 @@ static int on_flow_end(struct mb_event *ev, void *arg)
         err = mb__tally_add(o->tallies[n], ev->flow);
     for (int n = 0; n < o->log_count && err == 0; n++) {
         mb__text_clear(&o->text);
-        put_record(&o->text, ev->flow, o->logs[n].format, rtts, &o->iso);
+        put_record(o, &o->text, ev->flow, o->logs[n].format, &o->iso);
         err = mb__text_lost(&o->text) != 0
                   ? MB_ENOMEM
                   : mb_output_write(o->logs[n].to, o->text.start, mb__text_len(&o->text));
@@ -152,6 +154,12 @@ static struct mb__outputs *outputs_of(struct mb_engine *e, char *err)
     }
     *slot = o;
     return o;
+}
+
+void mb__outputs_ending(struct mb__outputs *o)
+{
+    if (o != NULL)
+        o->ending = true;
 }
 
 int mb__outputs_finish(struct mb__outputs *o)
@@ -224,7 +232,7 @@ size_t mb_flow_record(const struct mb_engine *e, const struct mb_flow *flow, int
     if (format == MB_FORMAT_ZEEK)
         mb__zeek_record(o != NULL && o->zeek_count > 0 ? o->zeeks[0] : NULL, &t, flow);
     else
-        put_record(&t, flow, format, o != NULL && o->timing ? mb_flow_user(flow, o->monitor) : NULL, &iso);
+        put_record(o, &t, flow, format, &iso);
     return mb__text_len(&t) + mb__text_lost(&t);
 }
 

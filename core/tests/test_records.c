@@ -56,7 +56,7 @@ static const char *eve_of(const struct mb_flow *flow)
     struct mb__iso_cache iso = {0};
     struct mb__text t;
     mb__text_init_fixed(&t, buf, sizeof buf - 1);
-    mb__record_eve(&t, flow, &iso);
+    mb__record_eve(&t, flow, false, &iso);
     CHECK_INT(mb__text_lost(&t), 0);
     buf[mb__text_len(&t)] = '\0';
     return buf;

@@ -201,14 +201,16 @@ static int resync_bytes(struct mb__http_context *c, const uint8_t **data, size_t
 static int body_bytes(struct mb__http_context *c, const uint8_t **data, size_t *len)
 {
     struct mb__http_side *s = c->s;
-    int rc = mb__http_body_data(&s->body, &s->hold, c->sink->memory, data, len, &s->record.flags, mb__http_put_body, c);
+    struct mb__http_way way = mb__http_way(c);
+    int rc = mb__http_body_data(&s->body, &way, data, len);
     return rc == 0 && s->body.done ? mb__http_end_message(c) : rc;
 }
 
 static struct mb__http_context context(void *state, struct mb__proto_sink *sink, int side)
 {
     struct mb__http *h = state;
-    return (struct mb__http_context){h, sink, &h->side[side], side, (side == MB_SERVER) != h->swapped ? MB__HTTP_ANSWERS : MB__HTTP_ASKS};
+    bool answers = (side == MB_SERVER) != h->swapped;
+    return (struct mb__http_context){h, sink, &h->side[side], side, answers ? MB__HTTP_ANSWERS : MB__HTTP_ASKS};
 }
 
 /* The first bytes tell which side asks: a flow that was met in its middle may

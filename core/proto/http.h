@@ -84,18 +84,24 @@ struct mb__http_body {
     bool done;                    /* all of it was taken */
 };
 
+/* What the body's functions need besides: where they keep, count and give. */
+struct mb__http_way {
+    struct mb__hold *hold;     /* a chunk's size line in pieces */
+    struct mb__memory *memory;
+    uint32_t *flags;           /* gets what was odd, enum mb_http_flag */
+    mb__inflate_put *put;
+    void *arg;                 /* of put */
+};
+
 /* Sets |b| up for a body of |length| bytes (if MB__HTTP_LENGTH). */
 void mb__http_body_start(struct mb__http_body *b, enum mb__http_framing framing, uint64_t length);
 /* Takes bytes of |*data| as far as they belong to the body, moves it past
- * them, and sets done at the end. |hold| keeps a chunk's size line in pieces.
- * |*flags| gets what was odd. 0 or the code of |put|. */
-int mb__http_body_data(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, const uint8_t **data,
-                       size_t *len, uint32_t *flags, mb__inflate_put *put, void *arg);
+ * them, and sets done at the end. 0 or the code of put(). */
+int mb__http_body_data(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t **data, size_t *len);
 /* |len| bytes were lost. False: it is not known where the body goes on. */
 bool mb__http_body_gap(struct mb__http_body *b, struct mb__memory *m, uint64_t len);
 /* The stream is over, or the body is done: gives what was kept, frees all. */
-int mb__http_body_end(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, uint32_t *flags,
-                      mb__inflate_put *put, void *arg);
+int mb__http_body_end(struct mb__http_body *b, const struct mb__http_way *w);
 
 /* ---- messages ------------------------------------------------------------ */
 
@@ -149,6 +155,8 @@ int mb__http_whole_head(struct mb__http_context *c, const uint8_t *p, size_t len
 int mb__http_no_status_line(struct mb__http_context *c, const uint8_t *held, size_t len);
 /* Gives a piece of the body to the sink; |arg| is the context. */
 int mb__http_put_body(void *arg, const uint8_t *data, size_t len);
+/* How the body of |c| goes: through mb__http_put_body(). */
+struct mb__http_way mb__http_way(struct mb__http_context *c);
 /* The body is over, or lost: tells of the end and goes on behind it. */
 int mb__http_end_message(struct mb__http_context *c);
 /* Where a message begins is not known: says so and searches for a start line. */

@@ -22,8 +22,7 @@ void mb__http_body_start(struct mb__http_body *b, enum mb__http_framing framing,
 }
 
 /* Gives as much of |*data| as |left| allows. */
-static int pass_on(struct mb__http_body *b, struct mb__memory *m, const uint8_t **data, size_t *len,
-                   mb__inflate_put *put, void *arg)
+static int pass_on(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t **data, size_t *len)
 {
     size_t n = b->left < *len ? (size_t)b->left : *len;
     const uint8_t *at = *data;
@@ -32,7 +31,7 @@ static int pass_on(struct mb__http_body *b, struct mb__memory *m, const uint8_t 
     b->left -= n;
     if (b->lost)
         return 0;
-    return mb__inflate_data(&b->inflate, m, at, n, put, arg);
+    return mb__inflate_data(&b->inflate, w->memory, at, n, w->put, w->arg);
 }
 
 /* ---- chunk sizes --------------------------------------------------------- */
@@ -72,25 +71,23 @@ static enum mb__probe read_size(const uint8_t *p, size_t len, uint64_t *size)
 }
 
 /* The line at |line| is no chunk size: it and all that follows is content. */
-static int not_chunked(struct mb__http_body *b, struct mb__memory *m, const uint8_t *line, size_t len, uint32_t *flags,
-                       mb__inflate_put *put, void *arg)
+static int not_chunked(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t *line, size_t len)
 {
-    *flags |= MB_HTTP_BAD;
+    *w->flags |= MB_HTTP_BAD;
     b->framing = MB__HTTP_UNTIL_CLOSE;
     if (b->lost)
         return 0;
-    return mb__inflate_data(&b->inflate, m, line, len, put, arg);
+    return mb__inflate_data(&b->inflate, w->memory, line, len, w->put, w->arg);
 }
 
-static int size_line(struct mb__http_body *b, struct mb__memory *m, const uint8_t *line, size_t len, uint32_t *flags,
-                     mb__inflate_put *put, void *arg)
+static int size_line(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t *line, size_t len)
 {
     uint64_t size;
     switch (read_size(line, len, &size)) {
     case MB__PROBE_MORE:
         return 0;
     case MB__PROBE_NO:
-        return not_chunked(b, m, line, len, flags, put, arg);
+        return not_chunked(b, w, line, len);
     default:
         b->left = size;
         b->chunk = size > 0 ? MB__CHUNK_DATA : MB__CHUNK_TRAILER;
@@ -100,9 +97,9 @@ static int size_line(struct mb__http_body *b, struct mb__memory *m, const uint8_
 }
 
 /* Takes bytes up to the end of a size line. */
-static int size_bytes(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, const uint8_t **data,
-                      size_t *len, uint32_t *flags, mb__inflate_put *put, void *arg)
+static int size_bytes(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t **data, size_t *len)
 {
+    struct mb__hold *hold = w->hold;
     const uint8_t *lf = memchr(*data, '\n', *len), *line = *data;
     size_t n = lf != NULL ? (size_t)(lf - line) + 1 : *len;
     size_t room = MB__HTTP_MAX_CHUNK_LINE - hold->len;
@@ -113,16 +110,16 @@ static int size_bytes(struct mb__http_body *b, struct mb__hold *hold, struct mb_
     *data += n;
     *len -= n;
     if (hold->len == 0 && whole)
-        return over ? not_chunked(b, m, line, n, flags, put, arg) : size_line(b, m, line, n, flags, put, arg);
-    if (!mb__hold_add(hold, m, line, n)) {
+        return over ? not_chunked(b, w, line, n) : size_line(b, w, line, n);
+    if (!mb__hold_add(hold, w->memory, line, n)) {
         b->framing = MB__HTTP_UNTIL_CLOSE; /* no memory for a few bytes */
         return 0;
     }
     if (!whole)
         return 0;
-    int rc = over ? not_chunked(b, m, hold->data, hold->len, flags, put, arg)
-                  : size_line(b, m, hold->data, hold->len, flags, put, arg);
-    mb__hold_free(hold, m);
+    int rc = over ? not_chunked(b, w, hold->data, hold->len)
+                  : size_line(b, w, hold->data, hold->len);
+    mb__hold_free(w->hold, w->memory);
     return rc;
 }
 
@@ -142,16 +139,15 @@ static void trailer_bytes(struct mb__http_body *b, const uint8_t **data, size_t 
     *len -= n;
 }
 
-static int chunk_bytes(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, const uint8_t **data,
-                       size_t *len, uint32_t *flags, mb__inflate_put *put, void *arg)
+static int chunk_bytes(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t **data, size_t *len)
 {
     if (b->chunk == MB__CHUNK_SIZE)
-        return size_bytes(b, hold, m, data, len, flags, put, arg);
+        return size_bytes(b, w, data, len);
     if (b->chunk == MB__CHUNK_TRAILER) {
         trailer_bytes(b, data, len);
         return 0;
     }
-    int rc = pass_on(b, m, data, len, put, arg);
+    int rc = pass_on(b, w, data, len);
     if (b->left == 0)
         b->chunk = MB__CHUNK_SIZE;
     return rc;
@@ -159,22 +155,21 @@ static int chunk_bytes(struct mb__http_body *b, struct mb__hold *hold, struct mb
 
 /* ---- bodies -------------------------------------------------------------- */
 
-int mb__http_body_data(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, const uint8_t **data,
-                       size_t *len, uint32_t *flags, mb__inflate_put *put, void *arg)
+int mb__http_body_data(struct mb__http_body *b, const struct mb__http_way *w, const uint8_t **data, size_t *len)
 {
     int rc = 0;
     while (rc == 0 && *len > 0 && !b->done) {
         switch (b->framing) {
         case MB__HTTP_LENGTH:
-            rc = pass_on(b, m, data, len, put, arg);
+            rc = pass_on(b, w, data, len);
             b->done = b->left == 0;
             break;
         case MB__HTTP_CHUNKS:
-            rc = chunk_bytes(b, hold, m, data, len, flags, put, arg);
+            rc = chunk_bytes(b, w, data, len);
             break;
         case MB__HTTP_UNTIL_CLOSE:
             b->left = *len;
-            rc = pass_on(b, m, data, len, put, arg);
+            rc = pass_on(b, w, data, len);
             break;
         default:
             b->done = true;
@@ -203,23 +198,22 @@ bool mb__http_body_gap(struct mb__http_body *b, struct mb__memory *m, uint64_t l
     return true;
 }
 
-int mb__http_body_end(struct mb__http_body *b, struct mb__hold *hold, struct mb__memory *m, uint32_t *flags,
-                      mb__inflate_put *put, void *arg)
+int mb__http_body_end(struct mb__http_body *b, const struct mb__http_way *w)
 {
     int rc = 0;
     uint64_t size;
-    bool in_size = b->framing == MB__HTTP_CHUNKS && b->chunk == MB__CHUNK_SIZE && hold->len > 0;
-    if (in_size && read_size(hold->data, hold->len, &size) == MB__PROBE_NO)
-        rc = not_chunked(b, m, hold->data, hold->len, flags, put, arg);
-    mb__hold_free(hold, m);
+    bool in_size = b->framing == MB__HTTP_CHUNKS && b->chunk == MB__CHUNK_SIZE && w->hold->len > 0;
+    if (in_size && read_size(w->hold->data, w->hold->len, &size) == MB__PROBE_NO)
+        rc = not_chunked(b, w, w->hold->data, w->hold->len);
+    mb__hold_free(w->hold, w->memory);
     if (rc == 0)
-        rc = mb__inflate_end(&b->inflate, m, put, arg);
+        rc = mb__inflate_end(&b->inflate, w->memory, w->put, w->arg);
     if (b->inflate.plain)
-        *flags &= ~(uint32_t)MB_HTTP_COMPRESSED;
+        *w->flags &= ~(uint32_t)MB_HTTP_COMPRESSED;
     if (b->inflate.damaged || b->inflate.plain)
-        *flags |= MB_HTTP_BAD;
+        *w->flags |= MB_HTTP_BAD;
     if (b->inflate.limited)
-        *flags |= MB_HTTP_BODY_LIMIT;
-    mb__inflate_free(&b->inflate, m);
+        *w->flags |= MB_HTTP_BODY_LIMIT;
+    mb__inflate_free(&b->inflate, w->memory);
     return rc;
 }

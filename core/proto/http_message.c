@@ -41,6 +41,11 @@ int mb__http_put_body(void *arg, const uint8_t *data, size_t len)
     return rc;
 }
 
+struct mb__http_way mb__http_way(struct mb__http_context *c)
+{
+    return (struct mb__http_way){&c->s->hold, c->sink->memory, &c->s->record.flags, mb__http_put_body, c};
+}
+
 static uint8_t kind_of(const struct mb__http *h, uint32_t transaction)
 {
     bool known = transaction < h->requests && h->requests - transaction <= MB__HTTP_KINDS;
@@ -85,7 +90,8 @@ static int after_response(struct mb__http_context *c)
 int mb__http_end_message(struct mb__http_context *c)
 {
     struct mb__http_side *s = c->s;
-    int rc = mb__http_body_end(&s->body, &s->hold, c->sink->memory, &s->record.flags, mb__http_put_body, c);
+    struct mb__http_way way = mb__http_way(c);
+    int rc = mb__http_body_end(&s->body, &way);
     s->scan = (struct mb__http_scan){0};
     bool connect = c->role == MB__HTTP_ASKS && kind_of(c->h, s->record.transaction) & KIND_CONNECT;
     s->phase = connect ? MB__HTTP_IN_WAIT : MB__HTTP_IN_HEAD;
@@ -121,7 +127,8 @@ static bool is_bodyless(const struct mb__http_context *c, const struct mb_http *
 }
 
 /* How the body of |head| ends (RFC 9112 6.3). */
-static enum mb__http_framing framing_of(const struct mb__http_context *c, struct mb__http_head *head, bool chunked, bool unknown)
+static enum mb__http_framing framing_of(const struct mb__http_context *c, struct mb__http_head *head, bool chunked,
+                                        bool unknown)
 {
     struct mb_http *m = &head->http;
     if (head->transfer_encoding.len > 0 && m->content_length >= 0)

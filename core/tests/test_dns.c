@@ -219,7 +219,7 @@ static void test_stream_gap(void)
 
 static void test_not_dns(void)
 {
-    static const char *const others[] = {"", "short", "NTP-like: 48 bytes of something that is not DNS", "\x12\x34\x01"};
+    static const char *const others[] = {"", "short", "48 bytes of something that is certainly not DNS", "\x12\x34\x01"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct turn turns[4];
         for (int j = 0; j < 4; j++)

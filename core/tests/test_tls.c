@@ -250,9 +250,9 @@ static void test_small_records(void)
 static void test_sslv2_hello(void)
 {
     reset();
-    static const uint8_t hello[] = {0x80, 0x1f, 1,   3,   1,   0,   6,   0,   0,   0,   16,  0,   0,   0x0a, 1,  0,  0x80,
-                                    'c',  'h',  'a', 'l', 'l', 'e', 'n', 'g', 'e', '1', '2', '3', '4', '5',  '6', '7'};
-    put(&client, hello, sizeof hello);
+    static const char hello[] = "\x80\x1f\1\3\1\0\6\0\0\0\x10\0\0\x0a\1\0\x80"
+                                "challenge1234567";
+    put(&client, hello, sizeof hello - 1);
     server_hello(0x0301, false);
     records(&server, 22, &messages, 16384);
     play(WANT_ALL);

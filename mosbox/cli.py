@@ -50,20 +50,23 @@ def _as_given(param: Any, context: Any, value: Any) -> Any:
     return param.callback(context, param, value) if param.callback else value
 
 
-def _leave_checks_to_us(params: list[Any]) -> None:
+class _OwnChecks:
     """typer would load pydantic to check each word, at twice the start-up of the program."""
-    for param in params:
-        param.process_value = MethodType(_as_given, param)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            param.process_value = MethodType(_as_given, param)
+        return params
 
 
-class AppCommand(TyperCommand):
+class AppCommand(_OwnChecks, TyperCommand):
     """A command whose help lists the app's own options first."""
 
     sections: dict[str, str]  # option -> the part of the help that it is in
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _leave_checks_to_us(self.params)
         self.sections = {}
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -284,12 +287,8 @@ def _wrong_use() -> Iterator[None]:
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-class AppGroup(TyperGroup):
+class AppGroup(_OwnChecks, TyperGroup):
     """The subcommands are the registry's entries; a file that ends in .py is one too."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _leave_checks_to_us(self.params)
 
     def _registry(self, ctx: Any) -> Registry:
         if ctx.obj is None:

@@ -73,6 +73,18 @@ def test_help_imports_neither_apps_nor_the_core(apps: Path) -> None:
     assert "mosbox.app" not in loaded
 
 
+def test_a_run_loads_no_more_than_it_needs(apps: Path, pcap: Path) -> None:
+    words = ["--app-dir", str(apps), "portwatch", "-r", str(pcap), "-o", "json"]
+    code = (
+        f"import sys; from mosbox.cli import main; main({words!r});"
+        "print(sorted({'pydantic', 'rich', 'tabulate', 'yaml', 'pygount'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment()
+    )
+    assert run.stdout == "[]\n"
+
+
 @pytest.mark.skipif("MOSBOX_ASAN" in os.environ, reason="sanitizers take their time")
 def test_help_is_quick() -> None:
     def used() -> float:

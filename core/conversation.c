@@ -422,6 +422,8 @@ static int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const
         return shortly;
     mb__tcp_send(flow, side, p, &step);
     flow->last_ts = p->ts;
+    if (step.restarted)
+        mb__stream_clear(&e->streams, flow, side);
     int err = first ? raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE) : 0;
     if (err >= 0)
         err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);

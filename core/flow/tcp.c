@@ -229,7 +229,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     bool ack = p->tcp_flags & MB_TCP_ACK;
-    if (from->state >= SYNCHRONISED_FROM && !(has(from, MB_SIDE_ISN) && p->seq == from->isn)) {
+    bool settled = from->state >= SYNCHRONISED_FROM || from->next > 0; /* the other end holds to its number */
+    if (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn)) {
         step->rejected = true;
         step->anomaly = MB_ANOMALY_TCP_SYN_CHALLENGE;
         return;
@@ -242,6 +243,7 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     if (from->state >= SYNCHRONISED_FROM)
         return; /* the same SYN once more */
     if (!has(from, MB_SIDE_ISN) || p->seq != from->isn) {
+        step->restarted = has(from, MB_SIDE_SYNC);
         take_isn(from, p->seq);
         read_syn_options(from, p);
     }

@@ -27,6 +27,7 @@ struct mb__tcp_step {
     bool rejected;      /* the receiver would throw it away: nothing moved */
     bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
     bool closed;        /* both ends are done now */
+    bool restarted;     /* a SYN with another number: what the sender sent before is void */
     uint8_t reason;     /* why: enum mb_end_reason */
     uint8_t old_state;  /* of the side the last call updated */
     uint8_t new_state;

@@ -4,6 +4,7 @@
 
 #include "detect/message.h"
 #include "flow/tcp.h"
+#include "packet/packet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ static void free_state(void *state)
 
 static int on_message(struct mb_event *ev, void *arg);
 static int on_anomaly(struct mb_event *ev, void *arg);
+static int on_gap(struct mb_event *ev, void *arg);
 static int on_flow_end(struct mb_event *ev, void *arg);
 static int on_nothing(struct mb_event *ev, void *arg);
 
@@ -56,6 +58,8 @@ static int listen(struct mb_detect *d)
         err = mb_on(d->monitor, NULL, MB_EV_PROTOCOL, MB_HOOK_NONE, on_nothing, d);
     if (err >= 0 && d->rules->uses_stream)
         err = mb_on(d->monitor, NULL, MB_EV_DATA, MB_HOOK_NONE, on_nothing, d);
+    if (err >= 0 && d->rules->uses_stream)
+        err = mb_on(d->monitor, NULL, MB_EV_GAP, MB_HOOK_NONE, on_gap, d);
     for (size_t i = 0; i < sizeof messages / sizeof *messages && err >= 0; i++)
         err = mb_on(d->monitor, NULL, messages[i], MB_HOOK_NONE, on_message, d);
     if (err >= 0 && d->rules->uses_stream)
@@ -78,6 +82,8 @@ struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, c
     mb_detect_config_init(&d->config);
     if (c != NULL)
         d->config = *c;
+    if (d->config.max_alerts == 0 || d->config.max_alerts > MB__MAX_ALERTS)
+        d->config.max_alerts = MB__MAX_ALERTS;
     d->engine = e;
     d->rules = r;
     if (parts_new(d) < 0)
@@ -165,6 +171,15 @@ static int on_nothing(struct mb_event *ev, void *arg)
     return 0;
 }
 
+/* ---- flows ----------------------------------------------------------------- */
+
+/* Both ends are connected, or were when the tap came. */
+static bool connected(const struct mb_flow *flow)
+{
+    return flow->flags & MB_FLOW_MIDSTREAM ||
+           (flow->end[0].state >= MB_TCP_ESTABLISHED && flow->end[1].state >= MB_TCP_ESTABLISHED);
+}
+
 /* ---- looks ----------------------------------------------------------------- */
 
 /* Stream offset up to which |side|'s bytes are acknowledged. */
@@ -183,7 +198,7 @@ static void show(struct mb_detect *d, struct mb_flow *flow, struct mb__state *s,
     uint64_t next = flow->end[side].next;
     uint64_t limit = all || d->config.inline_mode ? next : acknowledged(flow, side);
     if (next - limit > d->config.window)
-        limit = next;
+        limit = next; /* nobody acknowledges, or the tap does not see it */
     if (limit > s->side[side].visible)
         s->side[side].visible = limit;
     for (struct mb__tx *tx = s->first; tx != NULL; tx = tx->next) {
@@ -232,13 +247,6 @@ static void look_at_packet(struct mb__look *look, const struct mb_packet *p)
         look->payload = (struct mb__bytes){.data = p->net + p->payload_off, .len = p->payload_len};
 }
 
-/* Both ends are connected, or were when the tap came. */
-static bool connected(const struct mb_flow *flow)
-{
-    return flow->flags & MB_FLOW_MIDSTREAM ||
-           (flow->end[0].state >= MB_TCP_ESTABLISHED && flow->end[1].state >= MB_TCP_ESTABLISHED);
-}
-
 static void look_at_end(struct mb__look *look, struct mb_flow *flow, int side)
 {
     look->flow = flow;
@@ -254,62 +262,106 @@ static void look_at_end(struct mb__look *look, struct mb_flow *flow, int side)
 
 /* ---- verdicts -------------------------------------------------------------- */
 
-static void speak(struct mb_detect *d, const struct mb__look *look, const struct mb__found *f, uint8_t action)
-{
-    const struct mb__rule *rule = &d->rules->rule[f->rule];
-    if (action == MB_RULE_PASS || rule->head->flags & MB_RULE_NOALERT)
-        return;
-    d->stats.alerts++;
-    if (look->flow != NULL)
-        look->flow->flags |= MB_FLOW_ALERTED;
-    if (d->alert == NULL)
-        return;
-    struct mb__alert alert = {
-        .detect = d, .rule = rule, .look = look, .tx = f->tx, .stream = f->stream, .action = action,
-        .blocked = d->config.inline_mode && action != MB_RULE_ALERT, .ts = d->now, .number = d->frame, .link = d->link};
-    d->alert(d->alert_arg, &alert);
-}
+/* What one match leads to once thresholds have been asked. */
+struct outcome {
+    uint8_t action;
+    bool told;
+};
 
 static bool stops(uint8_t action)
 {
     return action == MB_RULE_DROP || action == MB_RULE_REJECT;
 }
 
+/* Asks the thresholds of all matches up to a pass; how many matches that are. */
+static uint32_t settle(struct mb_detect *d, const struct mb__look *look, struct outcome *outcome)
+{
+    for (uint32_t i = 0; i < d->found_count; i++) {
+        const struct mb__rule *rule = &d->rules->rule[d->found[i].rule];
+        outcome[i].action = rule->head->action;
+        outcome[i].told = mb__threshold(d, look, rule, d->found[i].rule, &outcome[i].action);
+        if (!outcome[i].told)
+            d->stats.suppressed++;
+        if (outcome[i].action == MB_RULE_PASS)
+            return i + 1;
+    }
+    return d->found_count;
+}
+
+/* What becomes of the packet, and marks on the flow. */
+static enum mb__verdict judge(struct mb_detect *d, struct mb__look *look, const struct outcome *outcome, uint32_t n,
+                              struct mb__alert *alert)
+{
+    enum mb__verdict verdict = MB__VERDICT_PASS;
+    for (uint32_t i = 0; i < n; i++) {
+        bool to_flow = d->found[i].to_flow && look->state != NULL;
+        if (outcome[i].action == MB_RULE_PASS) {
+            if (to_flow)
+                look->state->pass = true;
+            if (verdict == MB__VERDICT_PASS)
+                alert->verdict = MB_RULE_PASS;
+        } else if (stops(outcome[i].action) && verdict != MB__VERDICT_DROP_FLOW) {
+            verdict = to_flow ? MB__VERDICT_DROP_FLOW : MB__VERDICT_DROP;
+            alert->verdict = MB_RULE_DROP;
+        }
+        if (outcome[i].action == MB_RULE_REJECT)
+            alert->reject |= d->rules->rule[d->found[i].rule].head->flags | MB__REJECTS;
+    }
+    if (verdict == MB__VERDICT_DROP_FLOW)
+        look->state->drop = true;
+    return verdict;
+}
+
+static void speak(struct mb_detect *d, const struct mb__found *f, uint8_t action, struct mb__alert *alert)
+{
+    const struct mb__rule *rule = &d->rules->rule[f->rule];
+    if (action == MB_RULE_PASS || rule->head->flags & MB_RULE_NOALERT)
+        return;
+    d->stats.alerts++;
+    if (alert->look->flow != NULL)
+        alert->look->flow->flags |= MB_FLOW_ALERTED;
+    if (d->alert == NULL)
+        return;
+    alert->rule = rule;
+    alert->tx = f->tx;
+    alert->stream = f->stream;
+    alert->blocked = d->config.inline_mode && stops(action);
+    d->alert(d->alert_arg, alert);
+}
+
 /* Carries the matches out in order: a pass ends them. */
 static enum mb__verdict conclude(struct mb_detect *d, struct mb__look *look)
 {
-    enum mb__verdict verdict = MB__VERDICT_PASS;
-    for (uint32_t i = 0; i < d->found_count; i++) {
-        const struct mb__found *f = &d->found[i];
-        const struct mb__rule *rule = &d->rules->rule[f->rule];
-        uint8_t action = rule->head->action;
-        bool told = mb__threshold(d, look, rule, f->rule, &action);
-        if (told)
-            speak(d, look, f, action);
-        else
-            d->stats.suppressed++;
-        if (action == MB_RULE_PASS) {
-            if (look->state != NULL && f->to_flow)
-                look->state->pass = true;
-            break;
-        }
-        if (stops(action) && verdict != MB__VERDICT_DROP_FLOW)
-            verdict = f->to_flow && look->flow != NULL ? MB__VERDICT_DROP_FLOW : MB__VERDICT_DROP;
-    }
+    if (d->found_count == 0)
+        return MB__VERDICT_PASS;
+    struct mb__alert alert = {.detect = d, .look = look, .ts = d->now, .number = d->frame, .link = d->link,
+                              .verdict = MB_RULE_ALERT};
+    struct outcome outcome[MB__MAX_ALERTS];
+    uint32_t n = settle(d, look, outcome);
+    enum mb__verdict verdict = judge(d, look, outcome, n, &alert);
+    for (uint32_t i = 0; i < n; i++)
+        if (outcome[i].told)
+            speak(d, &d->found[i], outcome[i].action, &alert);
     if (verdict != MB__VERDICT_PASS && look->packet != NULL)
         d->stats.drops++;
-    if (verdict == MB__VERDICT_DROP_FLOW && look->state != NULL)
-        look->state->drop = true;
     return d->config.inline_mode ? verdict : MB__VERDICT_PASS;
 }
 
 /* ---- for the engine -------------------------------------------------------- */
 
-/* Whether the packet's payload went into the stream. */
+/* Whether the packet's payload went into the stream. That of a SYN does with
+ * TCP Fast Open (RFC 7413) only. */
 static bool in_stream(const struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    return !(p->tcp_flags & MB_TCP_SYN) && !(p->flags & MB_PKT_BAD_L4_SUM) &&
-           !(flow->end[side].flags & MB_SIDE_NO_STREAM);
+    struct mb__tcp_options options;
+    if (p->flags & MB_PKT_BAD_L4_SUM || flow->end[side].flags & MB_SIDE_NO_STREAM)
+        return false;
+    if (flow->end[!side].flags & MB_SIDE_SEEN && !connected(flow) && !(flow->flags & MB_FLOW_CLOSED))
+        return false;
+    if (!(p->tcp_flags & MB_TCP_SYN) || p->payload_len == 0)
+        return true;
+    mb__tcp_options_read(p, &options);
+    return options.fast_open;
 }
 
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p)
@@ -319,6 +371,8 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
     d->frame = p->number;
     d->link = p->link;
     d->now = p->ts;
+    if (p->flags & MB_PKT_HAS_INNER)
+        d->outer = *p;
     look.bits = &d->loose;
     if (flow != NULL && (look.state = state_of(d, flow)) != NULL) {
         look.bits = look.state;
@@ -326,16 +380,17 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
         bool tcp = flow->ip_proto == TCP;
         if (s->pass || s->drop)
             return MB__VERDICT_PASS;
-        s->established |= tcp && connected(flow);
         look.streamed = tcp && in_stream(flow, side, p);
+        if (tcp && p->tcp_flags & MB_TCP_SYN && !look.streamed && s->side[side].inspected < p->payload_len)
+            s->side[side].inspected = p->payload_len; /* looked at now, whether the server takes it or not */
         show(d, flow, s, !side, false);
-        if (!tcp || d->config.inline_mode)
-            show(d, flow, s, side, !tcp);
+        show(d, flow, s, side, !tcp);
         if (tcp)
             look.stream = stream_bytes(d, &look);
     }
     mb__inspect(d, &look);
     if (look.state != NULL) {
+        look.state->established |= connected(flow); /* from the next packet on */
         look.state->anomalies = 0;
         look.state->app_event = false;
     } else if (d->loose.bits != NULL) {
@@ -344,26 +399,39 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
     return conclude(d, &look);
 }
 
+/* Looks at all that |side| sent, without a packet. |over|: nothing more comes. */
+static void look_without_packet(struct mb_detect *d, struct mb_flow *flow, struct mb__state *s, int side, bool over)
+{
+    struct mb__look look = {.state = s, .bits = s};
+    look_at_end(&look, flow, side);
+    show(d, flow, s, side, true);
+    for (struct mb__tx *tx = s->first; tx != NULL && over; tx = tx->next)
+        tx->part[side].complete = tx->part[side].body.complete = true;
+    if (flow->ip_proto == TCP)
+        look.stream = stream_bytes(d, &look);
+    mb__inspect(d, &look);
+    conclude(d, &look);
+}
+
+/* Bytes before a gap and bytes after it are looked at apart. */
+static int on_gap(struct mb_event *ev, void *arg)
+{
+    struct mb_detect *d = arg;
+    struct mb__state *s = mb_flow_user(ev->flow, d->monitor);
+    if (s == NULL || s->pass || s->drop)
+        return 0;
+    look_without_packet(d, ev->flow, s, ev->side, false);
+    s->side[ev->side].inspected = ev->offset + ev->len;
+    return 0;
+}
+
 /* What was never acknowledged is looked at when the flow is over. */
 static int on_flow_end(struct mb_event *ev, void *arg)
 {
     struct mb_detect *d = arg;
-    struct mb_flow *flow = ev->flow;
-    struct mb__state *s = mb_flow_user(flow, d->monitor);
-    if (s == NULL || s->pass || s->drop)
-        return 0;
-    for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
-        struct mb__look look = {.state = s, .bits = s};
-        look_at_end(&look, flow, side);
-        show(d, flow, s, side, true);
-        for (struct mb__tx *tx = s->first; tx != NULL; tx = tx->next)
-            tx->part[side].complete = tx->part[side].body.complete = true;
-        if (flow->ip_proto == TCP)
-            look.stream = stream_bytes(d, &look);
-        mb__inspect(d, &look);
-        conclude(d, &look);
-        if (s->pass)
-            return 0;
-    }
+    struct mb__state *s = mb_flow_user(ev->flow, d->monitor);
+    for (int side = MB_CLIENT; side <= MB_SERVER; side++)
+        if (s != NULL && !s->pass && !s->drop)
+            look_without_packet(d, ev->flow, s, side, true);
     return 0;
 }

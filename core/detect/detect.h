@@ -21,6 +21,9 @@
 #include "detect/state.h"
 #include "detect/tracker.h"
 
+#define MB__MAX_ALERTS 256  /* of one packet, whatever is configured */
+#define MB__REJECTS (1u << 31)
+
 /* What becomes of a packet. */
 enum mb__verdict { MB__VERDICT_PASS = 0, MB__VERDICT_DROP = 1, MB__VERDICT_DROP_FLOW = 2 };
 
@@ -57,7 +60,8 @@ struct mb__alert {
     const struct mb__tx *tx; /* NULL: none */
     bool stream;
     bool blocked;
-    uint8_t action;          /* what became of the packet: enum mb_rule_action */
+    uint8_t verdict;         /* what became of the packet: enum mb_rule_action */
+    unsigned reject;         /* MB__REJECTS, and MB_RULE_REJECT_ flags of the rules that rejected it */
     int64_t ts;
     uint64_t number;         /* of the frame */
     int link;
@@ -87,6 +91,7 @@ struct mb_detect {
     uint32_t found_count;
     uint8_t *scratch_bytes;   /* for transforms of bodies */
     uint32_t scratch_room;
+    struct mb_packet outer;   /* the newest with a tunnel inside; its pointers are stale */
     uint64_t frame;           /* number of the newest frame */
     int link;
     int64_t now;

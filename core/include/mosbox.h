@@ -903,7 +903,9 @@ enum mb_rule_flag {
     MB_RULE_ONLY_STREAM = 32,  /* TCP: stream bytes only */
     MB_RULE_NOALERT = 64,      /* acts, but is not reported */
     MB_RULE_TARGET_SRC = 128,  /* the source is the victim */
-    MB_RULE_TARGET_DST = 256   /* the destination is the victim */
+    MB_RULE_TARGET_DST = 256,  /* the destination is the victim */
+    MB_RULE_REJECT_DST = 512,  /* the receiver is told of a reject */
+    MB_RULE_REJECT_BOTH = 1024 /* both ends are told of it */
 };
 
 /* Bytes an inspection looks at. */

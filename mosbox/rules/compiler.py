@@ -11,6 +11,7 @@ from mosbox.rules import buffers, meta, packet, payload, ranges
 from mosbox.rules.config import Classification
 from mosbox.rules.draft import KEYWORDS, Draft, Names
 from mosbox.rules.errors import RuleError, UnsupportedError
+from mosbox.rules.parser import ACTIONS as WORDS
 from mosbox.rules.parser import Rule
 from mosbox.rules.program import Op, Program
 
@@ -22,6 +23,7 @@ ACTIONS = {
     "reject": lib.MB_RULE_REJECT,
     "alert": lib.MB_RULE_ALERT,
 }
+_REJECTS = {"rejectdst": lib.MB_RULE_REJECT_DST, "rejectboth": lib.MB_RULE_REJECT_BOTH}
 _ANY = 255
 _TCP, _UDP = 6, 17
 _PROTOS: dict[str, tuple[int, int, int, int]] = {
@@ -94,7 +96,8 @@ class Compiler:
                 rule.columns.get("proto"),
             )
         program.ip_proto, program.ip_version, program.app, program.flags = known
-        program.action = ACTIONS[rule.action]
+        program.action = ACTIONS[WORDS[rule.action]]
+        program.flags |= _REJECTS.get(rule.action, 0)
         if rule.direction == "<>":
             program.flags |= lib.MB_RULE_BOTH_WAYS
         program.src = self._set("src", rule.src, rule, self.addresses)

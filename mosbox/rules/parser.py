@@ -52,6 +52,7 @@ class Rule:
     """A rule as written."""
 
     action: str
+    """As written: reject has the forms rejectsrc, rejectdst and rejectboth."""
     proto: str
     src: str
     sport: str
@@ -122,7 +123,7 @@ def parse_rule(text: str) -> Rule:
     if header["direction"] not in ("->", "<>"):
         raise RuleError("the direction is -> or <>", header.start("direction"))
     rule = Rule(
-        ACTIONS[action],
+        action,
         header["proto"].lower(),
         header["src"],
         header["sport"],

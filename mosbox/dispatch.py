@@ -238,12 +238,15 @@ class Session:
 
         def deliver(ev: Any) -> int:
             c = ev.flow
-            flow = kept.get(c.id) if kept and c else None
-            if flow is None and c:
-                flow = spare.pop() if spare else Flow(session)
-                flow._c = c
+            flow = None
+            if c:
+                if kept:
+                    flow = kept.get(c.id)
+                if flow is None:
+                    flow = spare.pop() if spare else Flow(session)
+                    flow._c = c
             record = records.pop() if records else view(session)
-            record._c = find(ev)
+            record._c = ev if find is None else find(ev)
             outer = session.event
             session.event = ev
             try:
@@ -277,7 +280,7 @@ class Session:
 
         def deliver(ev: Any) -> int:
             record = records.pop() if records else view(session)
-            record._c = find(ev)
+            record._c = ev if find is None else find(ev)
             outer = session.event
             session.event = ev
             try:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from mosbox._core import ffi, lib
 from mosbox.engine import NS, MosboxError, check
@@ -166,12 +167,13 @@ class Endpoint:
     @property
     def ip(self) -> str:
         """IP address."""
-        return address_text(self._c.addr)
+        return address_text(self._flow._c.end[self._side].addr)
 
     @property
     def port(self) -> int:
         """Port; ICMP: see packet.sport and packet.dport."""
-        return int(self._c.port)
+        port: int = self._flow._c.end[self._side].port
+        return port
 
     @property
     def packets(self) -> int:
@@ -470,14 +472,12 @@ class Record:
 
     __slots__ = ("_c", "_session")
 
+    # Finds the memory that the view shows in a struct mb_event; None: it is the event.
+    _find: ClassVar[Any] = None
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self._c: Any = GONE_RECORD
-
-    @staticmethod
-    def _find(event: Any) -> Any:
-        """The memory that the view shows, in a struct mb_event."""
-        return event
 
     def copy(self) -> dict[str, Any]:
         """A dict of all attributes, which can be kept."""
@@ -497,10 +497,7 @@ class Packet(Record):
     """A decoded packet, tunnels taken off."""
 
     __slots__ = ()
-
-    @staticmethod
-    def _find(event: Any) -> Any:
-        return event.packet
+    _find = attrgetter("packet")
 
     @property
     def number(self) -> int:

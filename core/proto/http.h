@@ -33,15 +33,23 @@ enum mb__http_framing {
     MB__HTTP_UNTIL_CLOSE,
 };
 
+#define MB__HTTP_MAX_CODINGS 4 /* fields with codings that are looked at */
+
+/* The values of a field that may be repeated. */
+struct mb__http_values {
+    struct mb_view value[MB__HTTP_MAX_CODINGS];
+    uint32_t count;
+};
+
 /* A head that was read. |http.headers| points to |fields|. */
 struct mb__http_head {
     struct mb_http http;
     struct mb_http_header fields[MB__HTTP_MAX_HEADERS];
-    struct mb_view transfer_encoding; /* the field's value; empty: none */
-    struct mb_view content_encoding;
-    bool bad_length;                  /* Content-Length that is not a number */
-    bool connect;                     /* request: CONNECT */
-    bool head;                        /* request: HEAD */
+    struct mb__http_values transfer_encoding;
+    struct mb__http_values content_encoding;
+    bool bad_length; /* Content-Length that is not a number */
+    bool connect;    /* request: CONNECT */
+    bool head;       /* request: HEAD */
 };
 
 /* Where the head ends in |p|, whose first byte is not white space: one past its
@@ -64,8 +72,9 @@ static inline bool mb__http_is_space(uint8_t b)
 }
 
 /* The codings of the body, outermost first, chunked left out: at most
- * MB__INFLATE_LAYERS; |*chunked| if chunks are among them, |*unknown| if one is
- * not known (what is inside it stays coded). Their number. */
+ * MB__INFLATE_LAYERS; |*chunked| if chunks are among them, |*unknown| if one of
+ * the transfer is not known. What is inside an unknown content coding stays
+ * coded. Their number. */
 int mb__http_codings(const struct mb__http_head *h, enum mb__coding codings[MB__INFLATE_LAYERS], bool *chunked,
                      bool *unknown);
 

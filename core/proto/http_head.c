@@ -249,8 +249,14 @@ static struct mb_view host_of(struct mb_view v)
     return v;
 }
 
-/* What a field means for the message. Repeated codings: the last counts, as
- * nobody sends two and means both. */
+/* A repeated field is one list (RFC 9110 5.3). */
+static void add_value(struct mb__http_values *v, const struct mb_view *value)
+{
+    if (v->count < MB__HTTP_MAX_CODINGS)
+        v->value[v->count++] = *value;
+}
+
+/* What a field means for the message. */
 static void on_field(struct mb__http_head *h, const struct mb_http_header *f)
 {
     switch (f->name.len) {
@@ -264,11 +270,11 @@ static void on_field(struct mb__http_head *h, const struct mb_http_header *f)
         break;
     case 16:
         if (IS(&f->name, "Content-Encoding"))
-            h->content_encoding = f->value;
+            add_value(&h->content_encoding, &f->value);
         break;
     case 17:
         if (IS(&f->name, "Transfer-Encoding"))
-            h->transfer_encoding = f->value;
+            add_value(&h->transfer_encoding, &f->value);
         break;
     default:
         break;
@@ -343,7 +349,7 @@ static void read_head(const uint8_t *p, size_t len, bool response, struct mb__ht
 {
     const uint8_t *next, *stop = line_end(p, p + len, response, &next);
     memset(h, 0, offsetof(struct mb__http_head, fields));
-    h->transfer_encoding = h->content_encoding = (struct mb_view){0};
+    h->transfer_encoding.count = h->content_encoding.count = 0;
     h->bad_length = h->connect = h->head = false;
     h->http.headers = h->fields;
     h->http.content_length = -1;
@@ -408,35 +414,43 @@ struct codings {
     bool unknown;
 };
 
-/* Adds the codings of one field, the last in it, which is the outermost, first. */
-static void add_codings(struct codings *c, const struct mb_view *v)
+static void add_coding(struct codings *c, enum coding_name name)
 {
+    if (name == NAME_CHUNKED)
+        c->chunked = true;
+    else if (name == NAME_UNKNOWN)
+        c->unknown = true; /* what is inside cannot be undone */
+    else if (name >= NAME_GZIP && !c->unknown && c->count < MB__INFLATE_LAYERS)
+        c->list[c->count++] = name == NAME_GZIP ? MB__CODING_GZIP : MB__CODING_DEFLATE;
+}
+
+/* Adds the codings of a list; the last, which is the outermost, first. */
+static void add_list(struct codings *c, const struct mb_view *v)
+{
+    const uint8_t *comma, *end = v->data + v->len;
     if (v->len == 0)
         return;
-    const uint8_t *end = v->data + v->len;
-    while (!c->unknown) {
-        const uint8_t *comma = memrchr(v->data, ',', (size_t)(end - v->data));
-        enum coding_name name = coding_name(comma != NULL ? comma + 1 : v->data, end);
-        if (name == NAME_CHUNKED)
-            c->chunked = true;
-        else if (name == NAME_UNKNOWN)
-            c->unknown = true;
-        else if (name >= NAME_GZIP && c->count < MB__INFLATE_LAYERS)
-            c->list[c->count++] = name == NAME_GZIP ? MB__CODING_GZIP : MB__CODING_DEFLATE;
-        if (comma == NULL)
-            return;
+    do {
+        comma = memrchr(v->data, ',', (size_t)(end - v->data));
+        add_coding(c, coding_name(comma != NULL ? comma + 1 : v->data, end));
         end = comma;
-    }
+    } while (comma != NULL);
+}
+
+static void add_fields(struct codings *c, const struct mb__http_values *fields)
+{
+    for (uint32_t i = fields->count; i > 0; i--)
+        add_list(c, &fields->value[i - 1]);
 }
 
 int mb__http_codings(const struct mb__http_head *h, enum mb__coding codings[MB__INFLATE_LAYERS], bool *chunked,
                      bool *unknown)
 {
     struct codings c = {codings, 0, false, false};
-    add_codings(&c, &h->transfer_encoding);
+    add_fields(&c, &h->transfer_encoding);
     *unknown = c.unknown;
     *chunked = c.chunked;
-    c.chunked = false;
-    add_codings(&c, &h->content_encoding); /* chunks make no sense there */
+    c.unknown = false; /* nobody has other transfer codings: browsers pass over the name */
+    add_fields(&c, &h->content_encoding); /* chunks make no sense there */
     return c.count;
 }

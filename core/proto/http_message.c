@@ -131,7 +131,7 @@ static enum mb__http_framing framing_of(const struct mb__http_context *c, struct
                                         bool unknown)
 {
     struct mb_http *m = &head->http;
-    if (head->transfer_encoding.len > 0 && m->content_length >= 0)
+    if (head->transfer_encoding.count > 0 && m->content_length >= 0)
         m->flags |= MB_HTTP_AMBIGUOUS_LENGTH;
     if (chunked) {
         m->flags |= MB_HTTP_CHUNKED;
@@ -193,7 +193,7 @@ int mb__http_whole_head(struct mb__http_context *c, const uint8_t *p, size_t len
     enum mb__http_framing framing = MB__HTTP_NO_BODY;
     if (!truncated && (request || !is_bodyless(c, &head.http))) {
         int count = mb__http_codings(&head, codings, &chunked, &unknown);
-        framing = framing_of(c, &head, chunked, unknown && head.transfer_encoding.len > 0);
+        framing = framing_of(c, &head, chunked, unknown);
         if (framing != MB__HTTP_NO_BODY)
             set_codings(c, codings, count, &head.http.flags);
     }

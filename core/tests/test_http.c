@@ -218,6 +218,9 @@ static const struct odd odd_framing[] = {
     {"Transfer-Encoding : chunked\n\n", "3\r\nabc\r\n0\r\n\r\n", "abc"},
     {"Transfer-Encoding: chunked\n \n", "3\r\nabc\r\n0\r\n\r\n", "abc"},
     {"Transfer-Encoding: chunked\n \n\n", "3\r\nabc\r\n0\r\n\r\n", "abc"},
+    {"Transfer-Encoding: chunked\r\nTransfer-Encoding: other\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"},
+    {"Transfer-Encoding: chunked, other\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "abc"},
+    {"Content-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", "3\r\n", "3\\0d\\0a"},
     {"Content-Length: 3, 3\r\n\r\n", "abc", "abc"},
     {"Content-Length: 3\r\nContent-Length: 2\r\n\r\n", "abc", "abc"},
     {"Content-Length: 1 2\r\n\r\n", "abc", "abc"},
@@ -305,6 +308,8 @@ static void test_compression(void)
     size_t n = pack(plain, strlen(plain), one, sizeof one, GZIP);
     talk_packed("gzip", one, n);
     CHECK(said("flags=2 length=46 body=<the same words, the same words, the same words>"));
+    talk_packed("gzip\r\nTransfer-Encoding: other", one, n);
+    CHECK(said("body=<the same words, the same words, the same words>"));
     talk_packed("x-gzip", one, n - 8); /* no trailer */
     CHECK(said("words, the same words, the same words>"));
     talk_packed("gzip", one, n / 2);
@@ -320,6 +325,8 @@ static void test_compression(void)
     CHECK(said("body=<the same words, the same words, the same words>"));
     size_t m = pack(one, n, two, sizeof two, GZIP);
     talk_packed("deflate, gzip", two, m);
+    CHECK(said("body=<the same words, the same words, the same words>"));
+    talk_packed("deflate\r\nContent-Encoding: gzip", two, m);
     CHECK(said("body=<the same words, the same words, the same words>"));
     size_t k = pack(two, m, three, sizeof three, RAW);
     talk_packed("deflate, gzip, deflate", three, k);

@@ -1176,9 +1176,14 @@ void mb_detect_config_init(struct mb_detect_config *c);
  * Belongs to the engine; |r| is borrowed. NULL and a sentence in |err|. */
 struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, const struct mb_detect_config *c,
                                 char *err);
-/* Alerts are written to |eve| as EVE records and to |fast| as fast.log lines;
- * each may be NULL. Borrowed. 0 or MB_ENOMEM. */
-int mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast);
+/* How an alert is written. */
+enum mb_alert_format {
+    MB_ALERT_EVE = 0, /* Suricata's EVE alert record */
+    MB_ALERT_FAST = 1 /* a line of fast.log */
+};
+
+/* From now on each alert is written to |o|, borrowed. At most 8 of them. 0 or < 0. */
+int mb_alert_log(struct mb_detect *d, int format, struct mb_output *o);
 /* Copies the counters. */
 void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats);
 

@@ -19,9 +19,14 @@
 #define LINK_ETHERNET 1
 #define PAYLOAD_MAX 4096 /* bytes of a payload that an alert repeats */
 
+#define MAX_LOGS 8
+
 struct alert_log {
-    struct mb_output *eve;
-    struct mb_output *fast;
+    struct {
+        struct mb_output *to;
+        int format;
+    } log[MAX_LOGS];
+    int count;
     struct mb__text text;
     struct mb__iso_cache iso;
 };
@@ -542,37 +547,41 @@ static void put_fast(struct mb__text *t, const struct mb__alert *a)
 
 static void on_alert(void *arg, const struct mb__alert *a)
 {
-    struct alert_log *log = arg;
-    if (log->eve != NULL) {
-        mb__text_clear(&log->text);
-        put_eve(&log->text, a, &log->iso);
-        mb_output_write(log->eve, log->text.start, mb__text_len(&log->text));
-    }
-    if (log->fast != NULL) {
-        mb__text_clear(&log->text);
-        put_fast(&log->text, a);
-        mb_output_write(log->fast, log->text.start, mb__text_len(&log->text));
+    struct alert_log *l = arg;
+    for (int i = 0; i < l->count; i++) {
+        mb__text_clear(&l->text);
+        if (l->log[i].format == MB_ALERT_EVE)
+            put_eve(&l->text, a, &l->iso);
+        else
+            put_fast(&l->text, a);
+        mb_output_write(l->log[i].to, l->text.start, mb__text_len(&l->text));
     }
 }
 
 static void log_free(void *arg)
 {
-    struct alert_log *log = arg;
-    mb__text_fini(&log->text);
-    free(log);
+    struct alert_log *l = arg;
+    mb__text_fini(&l->text);
+    free(l);
 }
 
-int mb_detect_output(struct mb_detect *d, struct mb_output *eve, struct mb_output *fast)
+int mb_alert_log(struct mb_detect *d, int format, struct mb_output *o)
 {
-    struct alert_log *log = d->alert_arg != NULL ? d->alert_arg : calloc(1, sizeof *log);
-    if (log == NULL)
-        return MB_ENOMEM;
-    if (d->alert_arg == NULL)
-        mb__text_init(&log->text);
-    log->eve = eve;
-    log->fast = fast;
-    d->alert = on_alert;
-    d->alert_arg = log;
-    d->alert_free = log_free;
+    struct alert_log *l = d->alert_arg;
+    if (format != MB_ALERT_EVE && format != MB_ALERT_FAST)
+        return MB_EINVAL;
+    if (l == NULL) {
+        l = calloc(1, sizeof *l);
+        if (l == NULL)
+            return MB_ENOMEM;
+        mb__text_init(&l->text);
+        d->alert = on_alert;
+        d->alert_arg = l;
+        d->alert_free = log_free;
+    }
+    if (l->count == MAX_LOGS)
+        return MB_ELIMIT;
+    l->log[l->count].to = o;
+    l->log[l->count++].format = format;
     return 0;
 }

@@ -13,7 +13,9 @@ from mosbox.rules.detection import Detection
 from mosbox.rules.errors import Problem
 from mosbox.rules.loader import Loaded, Loader
 
-STARTER = Path(__file__).parent.parent / "data" / "starter.rules"
+DATA = Path(__file__).parent.parent / "data"
+STARTER = DATA / "starter.rules"
+CLASSES = DATA / "classification.config"
 SHOWN = 20  # problems of a kind that are told one by one
 
 
@@ -28,8 +30,6 @@ class Ids(App):
         mosbox ids -r day.pcap --rules suricata.rules -o eve:eve.json
         mosbox ids -i eth0 --var HOME_NET=192.0.2.0/24 --fast-log fast.log
     """
-
-    flow_records = True
 
     rules: list[Path] = option([], help="file of rules; may be repeated", metavar="FILE")
     classification: Path | None = option(None, help="priorities of rule classes", metavar="FILE")
@@ -64,7 +64,7 @@ class Ids(App):
     def load(self) -> Loaded:
         """The rules, after telling what is wrong with them."""
         classes = Classification()
-        problems = [] if self.classification is None else classes.read(self.classification)
+        problems = classes.read(self.classification or CLASSES)
         thresholds = self.threshold_file or self.config.path("threshold-file")
         adjustments = []
         if thresholds is not None:

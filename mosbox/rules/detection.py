@@ -44,11 +44,16 @@ class Detection:
         )
         with error_buffer(lib.MB_EINVAL) as (err, made):
             self.c = made(lib.mb_detect_new(engine.c, self.loaded.rules.c, config, err))
+        for output in outputs.of("eve"):
+            engine.flow_log(lib.MB_FORMAT_EVE, output)
+        for output in outputs.of("eve", "json"):
+            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_EVE, output.c))
+        lines = outputs.of("table")
         if fast_log is not None:
             self.fast = Output(fast_log, append=True)
-        eve = outputs.of("eve", "json")
-        sink = eve[0].c if eve else ffi.NULL
-        engine.check(lib.mb_detect_output(self.c, sink, self.fast.c if self.fast else ffi.NULL))
+            lines.append(self.fast)
+        for output in lines:
+            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_FAST, output.c))
 
     def stats(self) -> dict[str, int]:
         """The counters of struct mb_detect_stats."""

@@ -16,6 +16,8 @@ from program import mosbox, records, scan
 
 from mosbox import events
 from mosbox.config import core_keys
+from mosbox.dispatch import Session
+from mosbox.engine import Engine
 from mosbox.options import COMMON
 from mosbox.registry import Registry
 
@@ -96,6 +98,17 @@ def test_every_function_of_the_header_is_described() -> None:
     assert len(functions) > 80
     for function in functions:
         assert f"{function}(" in page
+
+
+def test_the_expressions_of_the_manual_compile(man: ModuleType) -> None:
+    with_data = Session(Engine(), "docs")
+    for line in man.FILTERS.split("\n"):
+        if line.strip():
+            kind = events.EVENTS["data"]
+            assert with_data.define(kind.id, kind, where=line.strip()) >= 4096
+    table = (TOP / "core" / "match" / "field.c").read_text()
+    for name in re.findall(r'^    \{"([\w.]+)", MB__F_', table, re.M):
+        assert re.search(rf"\b{re.escape(name)}\b", text("mosbox-filter.7"))
 
 
 def test_the_app_of_the_readme_runs(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from mosbox.options import COMMON, Option
 TOP = Path(__file__).resolve().parent.parent
 MAN = TOP / "man"
 HEADER = TOP / "core" / "include" / "mosbox.h"
-PAGES_BY_HAND = {"mosbox-filter.7", "mosbox-json.7"}
+PAGES_BY_HAND = {"mosbox-json.7"}
+FIELDS = TOP / "core" / "match" / "field.c"
 
 EXAMPLES = """
     mosbox stats -r capture.pcap
@@ -389,6 +390,65 @@ def api_page() -> str:
     )
 
 
+# ---- expressions
+
+FILTERS = """
+    bytes > 1MB and not midstream
+    proto == tcp and server.port in {80, 443, 8000-8100}
+    client.ip in 10.0.0.0/8 and server.ip not in {10.0.0.0/8, 192.168.0.0/16}
+    app == http or duration >= 1.5s
+    tcp.flags == syn and ttl < 5
+    payload contains "passwd" and side == client
+"""
+KINDS = {
+    "COUNT": ("Numbers", "Compared with a number: 80, 0x50."),
+    "SIZE": ("Bytes", "Compared with a number and a unit: 1500, 10KB (10,000), 2MiB (2,097,152)."),
+    "TIME": ("Times", "Compared with a number and a unit: 3ms, 1.5s, 2m."),
+    "BOOL": ("Yes or no", "Stand alone, or are compared with true and false."),
+    "PROTO": ("IP protocol", "A number, or a name: tcp, udp, icmp, icmp6, sctp."),
+    "STATE": ("State of TCP", "A name: ESTABLISHED, TIME_WAIT."),
+    "APP": ("Application protocol", "A name: http, tls, dns, ssh, unknown, failed."),
+    "SIDE": ("Side of an event", "client or server."),
+    "REASON": ("Reason of an anomaly or an end", "A name: tcp_conflict, timeout."),
+    "FLAGS": ("Flags of TCP", "Names with bars: syn|ack. `contains` asks for all of them."),
+    "ADDR": ("Addresses", "An address, 10.0.0.0/8, or 10.0.0.1-10.0.0.9."),
+    "BYTES": ("Text", 'contains "text" or matches "regular expression".'),
+}
+
+
+def filter_page() -> str:
+    """The language of expressions; its fields are those of the table in C."""
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    table = re.findall(r'\{"([\w.]+)", \w+, MB__KIND_(\w+), (\w+), (\w+),', FIELDS.read_text())
+    for name, kind, of_side, of_all in table:
+        found[kind] += [name] if of_all == "true" else []
+        found[kind] += [f"client.{name}", f"server.{name}"] if of_side == "true" else []
+    fields = [
+        (title, f"{', '.join(found[kind])}\n\n{text}") for kind, (title, text) in KINDS.items()
+    ]
+    about = """Expressions are the filters of events of your own:
+        event("flow_end", where="bytes > 1MB"). They are compiled in C and run in C.
+
+        An expression is made of tests, `and`, `or`, `not` (&&, ||, !) and round brackets. A test
+        compares a field: ==, !=, <, <=, >, >=, `in` and `not in` a value, a range LOW-HIGH or a
+        list {A, B, C-D}.
+
+        A field that the event at hand does not have, a port of ICMP say, makes its test false,
+        != as well. port and ip without a side mean either end; the numbers of
+        both sides are added. src and dst are those of the packet."""
+    return page(
+        "mosbox-filter",
+        7,
+        "expressions that choose events",
+        [
+            ("DESCRIPTION", list(prose(inspect.cleandoc("\n        " + about)))),
+            ("FIELDS", list(items(fields))),
+            ("EXAMPLES", list(prose(FILTERS))),
+            ("SEE ALSO", [escape("mosbox-app(7), mosbox-api(7)")]),
+        ],
+    )
+
+
 # ---- all of them
 
 
@@ -396,7 +456,12 @@ def pages() -> dict[str, str]:
     """Every page by its file name."""
     entries = dict(sorted(registry.Registry().entries.items()))
     built_in = {name: e for name, e in entries.items() if e.origin == "mosbox"}
-    made = {"mosbox.1": main_page(built_in), "mosbox-app.7": app_page(), "mosbox-api.7": api_page()}
+    made = {
+        "mosbox.1": main_page(built_in),
+        "mosbox-app.7": app_page(),
+        "mosbox-api.7": api_page(),
+        "mosbox-filter.7": filter_page(),
+    }
     for name, entry in built_in.items():
         made[f"mosbox-{name}.1"] = command_page(name, entry.load())
     return made

@@ -23,6 +23,7 @@
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT
+#define ENDING_AHEAD 4       /* flows fetched into the cache before their end */
 #define DECODE_TICK_SHIFT 30 /* fragments are looked through about once a second */
 
 _Static_assert(MB_ANOMALY_COUNT == sizeof(((struct mb_stats *)0)->anomalies) / sizeof(uint64_t),
@@ -496,9 +497,15 @@ int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_pa
 
 /* ---- the end -------------------------------------------------------------- */
 
+/* A flow and, beside it so that sorting does not look at the flow, its number. */
+struct ending {
+    uint64_t id;
+    struct mb_flow *flow;
+};
+
 static int by_id(const void *a, const void *b)
 {
-    const struct mb_flow *x = *(struct mb_flow *const *)a, *y = *(struct mb_flow *const *)b;
+    const struct ending *x = a, *y = b;
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
@@ -506,23 +513,25 @@ int mb_engine_finish(struct mb_engine *e)
 {
     int err = e->sealed ? 0 : seal(e);
     size_t n = 0, count = err < 0 ? 0 : e->flows.pool.used;
-    struct mb_flow **flows = malloc((count + 1) * sizeof *flows);
-    if (err < 0 || flows == NULL) {
-        free(flows);
+    struct ending *endings = malloc((count + 1) * sizeof *endings);
+    if (err < 0 || endings == NULL) {
+        free(endings);
         return err < 0 ? err : mb__engine_fail(e, MB_ENOMEM, "%s", mb_error_text(MB_ENOMEM));
     }
     for (struct mb_flow *flow = NULL; n < count && (flow = mb__flows_each(&e->flows, flow)) != NULL;)
-        flows[n++] = flow;
-    qsort(flows, n, sizeof *flows, by_id);
+        endings[n++] = (struct ending){flow->id, flow};
+    qsort(endings, n, sizeof *endings, by_id);
     mb__outputs_ending(e->outputs);
     e->running = true;
     for (size_t i = 0; i < n; i++) {
-        int failed = mb__conversation_end(e, flows[i], MB_END_SHUTDOWN);
+        if (i + ENDING_AHEAD < n)
+            mb__flows_prefetch(&e->flows, endings[i + ENDING_AHEAD].flow);
+        int failed = mb__conversation_end(e, endings[i].flow, MB_END_SHUTDOWN);
         if (failed < 0 && err >= 0)
             err = failed;
     }
     e->running = false;
-    free(flows);
+    free(endings);
     int failed = mb__outputs_finish(e->outputs);
     return err < 0 ? err : failed;
 }

@@ -106,6 +106,13 @@ static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t
     __builtin_prefetch(&t->heads[mb__flows_bucket(t, hash)]);
 }
 
+/* |flow| will be needed. */
+static inline void mb__flows_prefetch(const struct mb__flows *t, const struct mb_flow *flow)
+{
+    for (size_t line = 0; line < t->pool.stride; line += 64)
+        __builtin_prefetch((const char *)flow + line, 1);
+}
+
 /* Second step: its first flow will be needed. */
 static inline void mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
 {

@@ -188,7 +188,7 @@ def parse_text(word: str) -> list[Pattern]:
         return [("is", word)]
     if kind == "is":
         return [("is", what)]
-    what = translate(what) if kind == "glob" else what
+    what = r"\A" + translate(what) if kind == "glob" else what
     try:
         re.compile(what)
     except (re.error, OverflowError, RecursionError) as error:

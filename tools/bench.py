@@ -75,7 +75,8 @@ class Goal:
 
     def __str__(self) -> str:
         word = "met" if self.met else "MISSED"
-        return f"{word:6} {self.text}: {self.value:.2f} (at {'most' if self.at_most else 'least'} {self.bound:g})"
+        side = "most" if self.at_most else "least"
+        return f"{word:6} {self.text}: {self.value:.2f} (at {side} {self.bound:g})"
 
 
 @dataclass
@@ -114,7 +115,11 @@ def skip(what: str, why: str) -> None:
 def cpu_time(command: Command, cwd: Path) -> float:
     """Runs |command| with its output thrown away: user and system seconds."""
     with subprocess.Popen(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         give_up = time.monotonic() + TIME_LIMIT
         while True:
@@ -178,15 +183,21 @@ def core(bench: Bench) -> None:
     if "nids_read" not in names:
         skip("libnids", "libnids-dev was not there at build time")
     for shape in SHAPES:
-        passes: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-        in_turns(bench.runs, names, lambda name: passes[name].append(one_pass(bench, name, bench.capture(shape))))
-        measures = {name: Measure([p["seconds"] for p in done]) for name, done in passes.items()}
-        show_core(bench, shape, passes, measures)
+        show_core(bench, shape, run_passes(bench, names, bench.capture(shape)))
 
 
-def show_core(
-    bench: Bench, shape: str, passes: dict[str, list[dict[str, float]]], measures: dict[str, Measure]
-) -> None:
+def run_passes(bench: Bench, names: list[str], capture: Path) -> dict[str, list[dict[str, float]]]:
+    passes: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+
+    def once(name: str) -> None:
+        passes[name].append(one_pass(bench, name, capture))
+
+    in_turns(bench.runs, names, once)
+    return passes
+
+
+def show_core(bench: Bench, shape: str, passes: dict[str, list[dict[str, float]]]) -> None:
+    measures = {name: Measure([one["seconds"] for one in done]) for name, done in passes.items()}
     packets = passes["floor"][0]["packets"]
     floor = measures["floor"].best
     rows: list[dict[str, object]] = []
@@ -201,17 +212,24 @@ def show_core(
             if other in measures:
                 row[f"{other} / it"] = measures[other].best / measure.best
         rows.append(row)
-    bench.show(f"{TITLES[shape]}: {packets:.0f} packets, {passes['core_track'][0]['flows']:.0f} flows", rows)
+    bench.show(
+        f"{TITLES[shape]}: {packets:.0f} packets, {passes['core_track'][0]['flows']:.0f} flows",
+        rows,
+    )
     bounds = {"small": (3.0, 2.5, 1.5), "big": (1.5, None, 1.3)}[shape]
     track, read = measures["core_track"].best, measures["core_read"].best
-    bench.goal(f"{TITLES[shape]}, tracking over the floor", track / floor, bounds[0] or 0, at_most=True)
+    bench.goal(
+        f"{TITLES[shape]}, tracking over the floor", track / floor, bounds[0] or 0, at_most=True
+    )
     if "nids_read" not in measures:
         return
     if bounds[1] is not None:
         ratio = measures["nids_track"].best / track
         bench.goal(f"{TITLES[shape]}, libnids over tracking", ratio, bounds[1], at_most=False)
     ratio = measures["nids_read"].best / read
-    bench.goal(f"{TITLES[shape]}, libnids over reading all bytes", ratio, bounds[2] or 0, at_most=False)
+    bench.goal(
+        f"{TITLES[shape]}, libnids over reading all bytes", ratio, bounds[2] or 0, at_most=False
+    )
     if passes["nids_read"][0]["sum"] != passes["core_read"][0]["sum"]:
         print("bench: libnids and the core did not read the same bytes", file=sys.stderr)
 
@@ -236,13 +254,25 @@ def commands(bench: Bench, port: int) -> dict[str, Callable[[str], Command]]:
         "tcpdump -w": lambda f: ["tcpdump", "-n", "-r", f, "-w", "/dev/null"],
         "tcpdump -q": lambda f: ["tcpdump", "-nn", "-q", "-r", f],
         "ndpiReader": lambda f: ["ndpiReader", "-q", "-i", f],
-        "suricata": lambda f: ["suricata", "-r", f, "-l", flow_dir, "-S", rules, "--runmode", "single"],
+        "suricata": lambda f: [
+            "suricata",
+            "-r",
+            f,
+            "-l",
+            flow_dir,
+            "-S",
+            rules,
+            "--runmode",
+            "single",
+        ],
     }
 
 
 def tools(bench: Bench) -> None:
     """mosbox stats and ids beside other programs, start-up taken off."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:  # never read: what is sent is lost
+    with socket.socket(
+        socket.AF_INET, socket.SOCK_DGRAM
+    ) as collector:  # never read: what is sent is lost
         collector.bind(("127.0.0.1", 0))
         table = commands(bench, collector.getsockname()[1])
         for shape in SHAPES:
@@ -287,7 +317,10 @@ def show_tools(bench: Bench, shape: str, measures: dict[str, Measure]) -> None:
             "net s": measure.best,
             "median": measure.median,
         }
-        | {f"it / {name.removeprefix('mosbox ')}": measure.best / seconds for name, seconds in ours.items()}
+        | {
+            f"it / {name.removeprefix('mosbox ')}": measure.best / seconds
+            for name, seconds in ours.items()
+        }
         for name, measure in measures.items()
     ]
     bench.show(f"programs, {TITLES[shape]}", rows)
@@ -325,7 +358,9 @@ def instructions(bench: Bench) -> None:
             many = cut(bench.capture(shape), SLICE, bench.scratch / "many.pcap")
             least = callgrind(bench.program("capture", name, str(few)), out)
             most = callgrind(bench.program("capture", name, str(many)), out)
-            packets = one_pass(bench, "floor", many)["packets"] - one_pass(bench, "floor", few)["packets"]
+            packets = (
+                one_pass(bench, "floor", many)["packets"] - one_pass(bench, "floor", few)["packets"]
+            )
             row[TITLES[shape]] = (most - least) / packets
         rows.append(row)
     bench.show("instructions a packet", rows)
@@ -380,7 +415,9 @@ def python(bench: Bench) -> None:
 
     def once(name: str) -> None:
         command = [sys.executable, str(script), str(capture), name]
-        done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=TIME_LIMIT)
+        done = subprocess.run(
+            command, capture_output=True, check=True, text=True, timeout=TIME_LIMIT
+        )
         measures[name].rounds.append(float(done.stdout.split()[-1]))
 
     try:
@@ -424,10 +461,14 @@ def one_cpu() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--traces", type=Path, help="folder with http_small.pcap and http_big.pcap")
-    parser.add_argument("--programs", type=Path, default=TOP / "build/bench/core/bench", help="the C benchmarks")
+    parser.add_argument(
+        "--programs", type=Path, default=TOP / "build/bench/core/bench", help="the C benchmarks"
+    )
     parser.add_argument("--runs", type=int, default=7, help="rounds (default 7)")
     parser.add_argument("--json", type=Path, help="write all tables to this file, too")
-    parser.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="what to run (default: all)")
+    parser.add_argument(
+        "section", nargs="*", choices=[*SECTIONS, []], help="what to run (default: all)"
+    )
     args = parser.parse_args()
     traces = find_traces(args.traces)
     one_cpu()

@@ -187,6 +187,16 @@ def test_csv_has_the_columns_of_json(mixed: Path) -> None:
             assert value == (filled[key] if isinstance(value, str) else json.loads(filled[key]))
 
 
+def test_protocols_are_looked_for_when_asked(mixed: Path) -> None:
+    assert all("app_proto" not in f for f in flows(mixed))
+    assert by_port(flows(mixed, "--protocols"), 80)["app_proto"] == "http"
+    text = mosbox("stats", "-r", mixed, "-o", "table", "--protocols").stdout
+    assert {row[0]: row[1] for row in section(text, "Applications")} == {
+        "http": "1",
+        "unknown": "4",
+    }
+
+
 @pytest.mark.parametrize("output", ["json", "csv", "eve", "table"])
 def test_two_runs_write_the_same_bytes(mixed: Path, output: str) -> None:
     first, second = (mosbox("stats", "-r", mixed, "-o", output) for _ in range(2))

@@ -831,7 +831,7 @@ enum mb_tally_key {
     MB_TALLY_PORT = 1,     /* protocol and server port */
     MB_TALLY_HOST = 2,     /* each of the two addresses */
     MB_TALLY_PAIR = 3,     /* client and server address */
-    MB_TALLY_APP = 4,      /* application protocol */
+    MB_TALLY_APP = 4,      /* application protocol; has it looked for in all flows */
     MB_TALLY_FLOW = 5      /* each flow by itself: the top talkers */
 };
 

@@ -3,7 +3,8 @@
  *
  * All of them hang on one monitor: a flow that ends costs one callback however
  * many there are. Packets are listened to only for round trip times, and only
- * on TCP flows whose two ends send timestamps.
+ * on TCP flows whose two ends send timestamps. Application protocols are looked
+ * for only if an output has them by definition.
  */
 #include "output/output.h"
 
@@ -75,7 +76,7 @@ static int on_packet(struct mb_event *ev, void *arg)
     const struct mb_packet *p = ev->packet;
     uint32_t tsval, tsecr;
     if (!may_have_timestamps(ev->flow))
-        return mb_ignore(o->monitor, ev->flow);
+        return mb_off(o->monitor, ev->flow, MB_EV_PACKET, MB_HOOK_SND);
     if (p->tcp_flags & MB_TCP_RST || !mb__tcp_timestamps(p, &tsval, &tsecr))
         return 0;
     struct mb__rtts *rtts = mb_flow_user(ev->flow, o->monitor);
@@ -96,6 +97,21 @@ static int start_timing(struct mb__outputs *o)
         return err;
     o->timing = true;
     return mb_on(o->monitor, NULL, MB_EV_PACKET, MB_HOOK_SND, on_packet, o);
+}
+
+/* ---- application protocols --------------------------------------------------- */
+
+/* Being listened to is enough: what comes of it is flow->app_proto. */
+static int on_protocol(struct mb_event *ev, void *arg)
+{
+    (void)ev;
+    (void)arg;
+    return 0;
+}
+
+static int start_recognising(struct mb__outputs *o)
+{
+    return mb_on(o->monitor, NULL, MB_EV_PROTOCOL, MB_HOOK_NONE, on_protocol, o);
 }
 
 /* ---- the end of a flow ------------------------------------------------------ */
@@ -201,7 +217,7 @@ static int log_lines(struct mb__outputs *o, int format, struct mb_output *to, ch
 {
     if (o->log_count == MAX_OUTPUTS)
         return explain(err, MB_ELIMIT);
-    int failed = format == MB_FORMAT_EVE ? 0 : start_timing(o);
+    int failed = format == MB_FORMAT_EVE ? start_recognising(o) : start_timing(o);
     if (failed == 0 && format == MB_FORMAT_CSV) {
         mb__text_clear(&o->text);
         mb__record_csv_header(&o->text);
@@ -248,9 +264,10 @@ struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, cha
         explain(err, known ? MB_ELIMIT : MB_EINVAL);
         return NULL;
     }
-    struct mb_tally *t = mb__tally_new(o, key, max_rows);
+    int failed = key == MB_TALLY_APP ? start_recognising(o) : 0;
+    struct mb_tally *t = failed < 0 ? NULL : mb__tally_new(o, key, max_rows);
     if (t == NULL) {
-        explain(err, MB_ENOMEM);
+        explain(err, failed < 0 ? failed : MB_ENOMEM);
         return NULL;
     }
     o->tallies[o->tally_count++] = t;

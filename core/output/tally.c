@@ -381,8 +381,8 @@ int mb__tally_add(struct mb_tally *t, const struct mb_flow *flow)
         r.addr[MB_CLIENT] = client->addr;
         r.addr[MB_SERVER] = server->addr;
         return add_grouped(t, &r);
-    case MB_TALLY_APP:
-        r.app_proto = flow->app_proto;
+    case MB_TALLY_APP: /* not found and not looked for are one group */
+        r.app_proto = flow->app_proto == MB_APP_NONE ? MB_APP_UNKNOWN : flow->app_proto;
         return add_grouped(t, &r);
     default:
         r.ip_proto = flow->ip_proto;

@@ -35,12 +35,16 @@ class Stats(App):
         None, help="show the talkers each so many seconds of packet time", metavar="S", min=0.001
     )
 
+    protocols: bool = option(False, help="look for application protocols, for app_proto in records")
+
     def start(self) -> None:
+        if self.protocols:
+            self.applications = Tally(self.engine, "app")
         self.tables = bool(self.outputs.of("table"))
         if not self.tables:
             return  # nobody looks at groups, so none are made
         rows = max(4096, ROWS_A_TALKER * self.top)
-        self.protocols = Tally(self.engine, "protocol")
+        self.transports = Tally(self.engine, "protocol")
         self.ports = Tally(self.engine, "port")
         self.hosts = Tally(self.engine, "host")
         self.talkers = Tally(self.engine, "flow", rows if self.by == "bytes" else 0)
@@ -50,7 +54,7 @@ class Stats(App):
 
     def tick(self) -> None:
         """What was new in the interval, and the talkers so far."""
-        groups = self.protocols.top(256)
+        groups = self.transports.top(256)
         packets, octets = sum(g.packets for g in groups), sum(g.bytes for g in groups)
         seconds = self.interval or 1
         rates = (
@@ -65,34 +69,17 @@ class Stats(App):
     def finish(self) -> None:
         if not self.tables:
             return
-        stats = self.engine.stats()
-        groups = self.protocols.top(256, self.by)
-        seconds = max((g.last for g in groups), default=0) - min(
-            (g.first for g in groups), default=0
-        )
-        totals = {name: stats[name] for name in ("frames", "frame_bytes", "flows")}
-        totals |= {"hosts": len(self.hosts), "seconds": round(seconds, 6)}
-        self.section("Totals", [totals])
-        self.section("Protocols", [{"protocol": g.proto, **counts(g)} for g in groups])
-        self.section(
-            "Server ports",
-            [
-                {"port": f"{g.server_port}/{g.proto.lower()}", **counts(g)}
-                for g in self.ports.top(self.top, self.by)
-            ],
-        )
-        self.section(
-            "Hosts",
-            [
-                {
-                    "host": g.client,
-                    **counts(g),
-                    "bytes sent": g.bytes_sent,
-                    "bytes received": g.bytes_received,
-                }
-                for g in self.hosts.top(self.top, self.by)
-            ],
-        )
+        stats, top, by = self.engine.stats(), self.top, self.by
+        transports = self.transports.top(256, by)
+        self.section("Totals", [totals(stats, transports, len(self.hosts))])
+        self.section("Protocols", [{"protocol": g.proto, **counts(g)} for g in transports])
+        if self.protocols:
+            found = self.applications.top(top, by)
+            self.section("Applications", [{"name": g.app or "unknown", **counts(g)} for g in found])
+        ports = [(f"{g.server_port}/{g.proto.lower()}", g) for g in self.ports.top(top, by)]
+        self.section("Server ports", [{"port": port, **counts(g)} for port, g in ports])
+        hosts = self.hosts.top(top, by)
+        self.section("Hosts", [{"host": g.client, **counts(g), **halves(g)} for g in hosts])
         self.section("Top talkers", self.talker_rows())
         self.section("Also counted", counters(stats))
 
@@ -117,8 +104,19 @@ class Stats(App):
             self.show(rows)
 
 
+def totals(stats: Row, transports: list[Group], hosts: int) -> Row:
+    first = min((g.first for g in transports), default=0.0)
+    last = max((g.last for g in transports), default=0.0)
+    found = {name: stats[name] for name in ("frames", "frame_bytes", "flows")}
+    return {**found, "hosts": hosts, "seconds": round(last - first, 6)}
+
+
 def counts(g: Group) -> Row:
     return {"flows": g.flows, "packets": g.packets, "bytes": g.bytes}
+
+
+def halves(g: Group) -> Row:
+    return {"bytes sent": g.bytes_sent, "bytes received": g.bytes_received}
 
 
 def end(host: str, port: int) -> str:

@@ -363,10 +363,10 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
                        const struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side];
-    if (p->tcp_flags & MB_TCP_SYN)
-        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
     if (step->keep_alive || p->tcp_flags & MB_TCP_RST || flow->end_reason == MB_END_RST)
         return 0;
+    if (p->tcp_flags & MB_TCP_SYN)
+        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
     if (from->flags & MB_SIDE_NO_STREAM || !e->config.reassemble) {
         mb__stream_clear(&e->streams, flow, side);
         count_data(flow, side, p, step->offset);

@@ -249,7 +249,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     }
     if (ack && !has(to, MB_SIDE_SYNC)) { /* the SYN it answers was not seen */
         take_isn(to, p->ack - 1);
-        to->state = MB_TCP_SYN_SENT;
+        if (to->state < MB_TCP_SYN_SENT)
+            to->state = MB_TCP_SYN_SENT;
     }
     from->snd_nxt = p->seq + 1 + p->payload_len;
     bool answers = ack || side == MB_SERVER;

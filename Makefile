@@ -28,13 +28,13 @@ configure = test -f $(1)/build.ninja || \
 SANITIZE = address,undefined
 
 .DEFAULT_GOAL = help
-.PHONY: help setup build demo test test-c test-py lint asan fuzz bench man install clean
+.PHONY: help setup build demo test test-c test-py lint asan-build asan hostile fuzz bench man install clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "PYTHON=python3 PREFIX=/usr/local DESTDIR= T=30 (seconds a fuzz target) PYTEST_ARGS="
+	@echo "PYTHON=python3 PREFIX=/usr/local DESTDIR= T=30 (seconds a fuzz target) N=25 PYTEST_ARGS="
 
 setup: ## install the system packages that the build needs, or name them
 	@PYTHON=$(PYTHON) tools/setup.sh build
@@ -85,21 +85,30 @@ lint: $(VENV)/dev ## ruff, mypy, and a build with warnings as errors
 # The suite runs on the package installed from the ASan build, not on the tree.
 # Leaks are looked for in the C tests; Python itself never frees all it has.
 ASAN = build/asan
-asan: $(VENV)/test ## rebuild with ASan and UBSan, run all tests under them
+ASAN_SITE = $(CURDIR)/$(ASAN)/site
+ASAN_PYTEST = PYTHONPATH=$(ASAN_SITE) PYTHONSAFEPATH=1 PYTHONMALLOC=malloc MOSBOX_ASAN=1 \
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	$(PY) -m pytest -n 2 -p no:cacheprovider $(PYTEST_ARGS)
+
+asan-build: $(VENV)/test
 	@$(call configure,$(ASAN),-Dbuildtype=debugoptimized -Dwerror=true \
 		-Db_sanitize=$(SANITIZE) -Db_lundef=false \
-		-Dpython.purelibdir=$(CURDIR)/$(ASAN)/site -Dpython.platlibdir=$(CURDIR)/$(ASAN)/site)
+		-Dpython.purelibdir=$(ASAN_SITE) -Dpython.platlibdir=$(ASAN_SITE))
 	@$(LOCK) $(NINJA) -C $(ASAN) --quiet
+	@rm -rf $(ASAN)/site
+	@$(MESON) install -C $(ASAN) --no-rebuild --quiet --tags runtime,python-runtime
+
+asan: asan-build ## rebuild with ASan and UBSan, run all tests under them
 	@status=0; \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	$(MESON) test -C $(ASAN) --no-rebuild --print-errorlogs || status=1; \
-	rm -rf $(ASAN)/site; \
-	$(MESON) install -C $(ASAN) --no-rebuild --quiet --tags runtime,python-runtime && \
-	PYTHONPATH=$(CURDIR)/$(ASAN)/site PYTHONSAFEPATH=1 PYTHONMALLOC=malloc MOSBOX_ASAN=1 \
-	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	$(PY) -m pytest -n 2 -p no:cacheprovider $(PYTEST_ARGS) || status=1; \
+	$(ASAN_PYTEST) || status=1; \
 	exit $$status
+
+N ?= 25
+hostile: asan-build ## N mutations of each capture through the apps, under ASan and UBSan
+	MOSBOX_HOSTILE=$(N) $(ASAN_PYTEST) tests/test_hostile.py
 
 fuzz: $(VENV)/run ## run every fuzz target for T seconds
 	@PYTHON=$(PYTHON) tools/setup.sh fuzz

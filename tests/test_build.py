@@ -199,7 +199,7 @@ def test_makefile_help_names_every_public_command() -> None:
     text = subprocess.run(
         ["make", "-s", "-C", TOP, "help"], capture_output=True, text=True, check=True
     ).stdout
-    for command in "setup build demo test lint asan fuzz bench man install clean".split():
+    for command in "setup build demo test lint asan hostile fuzz bench man install clean".split():
         assert f"make {command} " in text
 
 

@@ -28,7 +28,7 @@ from mosbox.options import COMMON, Option
 TOP = Path(__file__).resolve().parent.parent
 MAN = TOP / "man"
 HEADER = TOP / "core" / "include" / "mosbox.h"
-PAGES_BY_HAND = {"mosbox-json.7"}
+PAGES_BY_HAND = {"mosbox-json.7", "mosbox-policy.5"}
 FIELDS = TOP / "core" / "match" / "field.c"
 
 EXAMPLES = """

@@ -25,7 +25,7 @@ void mb__parse_show(const char *at, char found[static MB__PARSE_SHOW])
 {
     size_t n = 0;
     if (*at == 0) {
-        strcpy(found, "the end");
+        snprintf(found, MB__PARSE_SHOW, "the end");
         return;
     }
     found[n++] = '\'';

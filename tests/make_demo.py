@@ -21,6 +21,7 @@ DEMO = Path(__file__).resolve().parent / "data" / "demo.pcap"
 
 CLIENT, OTHER, SERVER, RESOLVER = "192.168.1.20", "192.168.1.31", "198.51.100.80", "192.168.1.1"
 ATTACKER, BOX = "203.0.113.66", "192.168.1.80"
+BROWSER = "User-Agent: Mozilla/5.0 (X11; Linux x86_64)"
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
@@ -41,7 +42,8 @@ def response(body: bytes, kind: str = "text/html") -> bytes:
 def question(name: str, ident: int = 7, rrtype: int = 1) -> bytes:
     """A DNS query (RFC 1035)."""
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
-    return struct.pack("!HHHHHH", ident, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", rrtype, 1)
+    head = struct.pack("!HHHHHH", ident, 0x0100, 1, 0, 0, 0)
+    return head + labels + b"\0" + struct.pack("!HH", rrtype, 1)
 
 
 def dns(name: str, sport: int) -> bytes:
@@ -63,9 +65,9 @@ def conversation(talk: Talk, parts: Iterable[tuple[str, bytes]]) -> list[bytes]:
 def browsing() -> list[bytes]:
     """Somebody reads the news: no rule says anything."""
     pages = [
-        ("client", request("GET", "/", "news.example", "User-Agent: Mozilla/5.0 (X11; Linux x86_64)")),
+        ("client", request("GET", "/", "news.example", BROWSER)),
         ("server", response(b"<html><title>News</title>" + b"<p>Nothing happened.</p>" * 60)),
-        ("client", request("GET", "/style.css", "news.example", "User-Agent: Mozilla/5.0 (X11; Linux x86_64)")),
+        ("client", request("GET", "/style.css", "news.example", BROWSER)),
         ("server", response(b"p { color: black }", "text/css")),
     ]
     return conversation(Talk(CLIENT, SERVER, 40001), pages)
@@ -74,7 +76,7 @@ def browsing() -> list[bytes]:
 def login() -> list[bytes]:
     """A password goes over the network in clear, twice."""
     secret = base64.b64encode(b"alice:open sesame").decode()
-    basic = request("GET", "/mail", "mail.example", "User-Agent: Mozilla/5.0", f"Authorization: Basic {secret}")
+    basic = request("GET", "/mail", "mail.example", BROWSER, f"Authorization: Basic {secret}")
     ftp = [
         ("server", b"220 files.example\r\n"),
         ("client", b"USER alice\r\n"),
@@ -90,14 +92,15 @@ def login() -> list[bytes]:
 
 
 def attack() -> list[bytes]:
-    """A web server is probed, then gives its password file and a shell; segments come cut and swapped."""
+    """A web server is probed, then attacked; segments come cut and swapped."""
     agent = "User-Agent: sqlmap/1.8"
     talk = Talk(ATTACKER, BOX, 50001)
-    first = request("GET", "/shop?id=1%20UNION%20SELECT%20card%20FROM%20orders", "shop.example", agent)
+    sql = "1%20UNION%20SELECT%20card%20FROM%20orders"
+    first = request("GET", f"/shop?id={sql}", "shop.example", agent)
     opening = [*talk.handshake(), talk.client(first[:40]), talk.client(first[40:])]
     opening += [talk.server(response(b"<html>no such thing</html>")), *talk.close()]
     second = Talk(ATTACKER, BOX, 50002)
-    text = request("GET", "/cgi-bin/view?file=%2fetc%2fpasswd", "shop.example", "User-Agent: Mozilla/5.0")
+    text = request("GET", "/cgi-bin/view?file=%2fetc%2fpasswd", "shop.example", BROWSER)
     start = second.handshake()
     half, rest = second.client(text[:30]), second.client(text[30:])
     answer = second.server(response(b"uid=0(root) gid=0(root) groups=0(root)\n", "text/plain"))
@@ -106,8 +109,9 @@ def attack() -> list[bytes]:
 
 def download() -> list[bytes]:
     """The virus scanners' test file is fetched, in chunks."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (EICAR[:20], EICAR[20:50], EICAR[50:]))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = (EICAR[:20], EICAR[20:50], EICAR[50:])
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     parts = [
         ("client", request("GET", "/eicar.com", "files.example", "User-Agent: Wget/1.21")),
         ("server", head + body[:40]),
@@ -119,7 +123,8 @@ def download() -> list[bytes]:
 def names() -> list[bytes]:
     """Names are asked for; the last two are no names."""
     tunnel = "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6dzpiytembugm2tmnzy.t.example"
-    return [dns("news.example", 5001), dns("mail.example", 5002), dns(tunnel, 5003), dns("abcdefgh.onion", 5004)]
+    asked = ["news.example", "mail.example", tunnel, "abcdefgh.onion"]
+    return [dns(name, 5001 + number) for number, name in enumerate(asked)]
 
 
 def demo() -> list[bytes]:

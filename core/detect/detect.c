@@ -396,7 +396,10 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
     } else if (d->loose.bits != NULL) {
         memset(d->loose.bits, 0, d->loose.bit_bytes);
     }
-    return conclude(d, &look);
+    enum mb__verdict verdict = conclude(d, &look);
+    if (look.state != NULL)
+        mb__tx_sweep(look.state); /* alerts have told of them */
+    return verdict;
 }
 
 /* Looks at all that |side| sent, without a packet. |over|: nothing more comes. */
@@ -411,6 +414,7 @@ static void look_without_packet(struct mb_detect *d, struct mb_flow *flow, struc
         look.stream = stream_bytes(d, &look);
     mb__inspect(d, &look);
     conclude(d, &look);
+    mb__tx_sweep(s);
 }
 
 /* Bytes before a gap and bytes after it are looked at apart. */

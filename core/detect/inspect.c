@@ -398,7 +398,6 @@ static void settle_transactions(const struct mb__look *look)
         if (part->complete && part->body.visible == part->body.len)
             mb__part_over(part);
     }
-    mb__tx_sweep(look->state);
 }
 
 /* ---- one rule of the work list --------------------------------------------- */

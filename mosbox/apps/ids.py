@@ -66,15 +66,10 @@ class Ids(App):
         classes = Classification()
         problems = classes.read(self.classification or CLASSES)
         thresholds = self.threshold_file or self.config.path("threshold-file")
-        adjustments = []
-        if thresholds is not None:
-            adjustments, more = read_thresholds(thresholds)
-            problems += more
-        loader = Loader(
-            self.config.variables(), classes, adjustments, self.config.action_order()
-        )
+        adjustments, more = ([], []) if thresholds is None else read_thresholds(thresholds)
+        loader = Loader(self.config.variables(), classes, adjustments, self.config.action_order())
         loaded = loader.load(self.rules or [STARTER])
-        self.tell(problems + loaded.errors)
+        self.tell(problems + more + loaded.errors)
         self.tell(loaded.unsupported)
         if self.strict and loaded.skipped:
             raise ValueError(f"{loaded.skipped} rules cannot be used")

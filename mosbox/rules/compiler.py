@@ -178,7 +178,7 @@ def _kind(draft: Draft) -> int:
 
 def _without_bytes(draft: Draft, kinds: set[int]) -> int:
     """A rule about addresses, ports and bits: by flow direction or by packet."""
-    program, rule = draft.program, draft.rule
+    program = draft.program
     by_packet = kinds - {lib.MB_OP_FLOWBITS, lib.MB_OP_HOSTBITS}
     ports = program.sport is not None or program.dport is not None
     if by_packet or ports or draft.direction:

@@ -46,11 +46,12 @@ MAX_INCLUDES = 16
 
 # Sections of a suricata.yaml: --set takes any key in them, most mean nothing here.
 _SECTIONS = frozenset(
-    """vars stream flow vlan defrag app-layer detect detect-engine decoder stats outputs threshold-file
-    packet-alert-max action-order host-os-policy classification-file pcre mpm-algo spm-algo threading
-    host capture exception-policy logging af-packet pcap pcap-file nfq unix-command rule-files
-    default-rule-path security livedev multi-detect engine-analysis profiling asn1-max-frames
-    flow-timeouts max-pending-packets autofp-scheduler default-packet-size runmode""".split()
+    """action-order af-packet app-layer asn1-max-frames autofp-scheduler capture classification-file
+    decoder default-packet-size default-rule-path defrag detect detect-engine engine-analysis
+    exception-policy flow flow-timeouts host host-os-policy livedev logging max-pending-packets
+    mpm-algo multi-detect nfq outputs packet-alert-max pcap pcap-file pcre profiling rule-files
+    runmode security spm-algo stats stream threading threshold-file unix-command vars
+    vlan""".split()
 )
 _CLASS = re.compile(r"config\s+classification\s*:\s*([^,]+),\s*(.*),\s*(\d+)\s*$")
 

@@ -61,7 +61,8 @@ class CoreRules:
         known = self._buffers.get(key)
         if known is None:
             base, transforms = key
-            known = self._check(lib.mb_rules_buffer(self.c, base, bytes(transforms), len(transforms)))
+            code = lib.mb_rules_buffer(self.c, base, bytes(transforms), len(transforms))
+            known = self._check(code)
             self._buffers[key] = known
         return known
 

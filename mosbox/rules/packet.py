@@ -39,8 +39,8 @@ _IP_OPTIONS = {
     "satid": 136, "ssrr": 137, "rtralt": 148, "qs": 25, "any": -1,
 }  # fmt: skip
 _PROTOCOLS = {
-    "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51,
-    "icmpv6": 58, "ospf": 89, "pim": 103, "sctp": 132,
+    "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50,
+    "ah": 51, "icmpv6": 58, "ospf": 89, "pim": 103, "sctp": 132,
 }  # fmt: skip
 _APPS = {
     "http": lib.MB_APP_HTTP,

@@ -72,7 +72,8 @@ def _place(draft: Draft, value: str, what: str, low: int) -> tuple[Op, int, int]
 @keyword("offset")
 def offset(draft: Draft, value: str, option: Option) -> None:
     """The content begins at that byte of the buffer or later."""
-    op, op.a, variable = _place(draft, value, "offset", 0)
+    op, place, variable = _place(draft, value, "offset", 0)
+    op.a = place
     op.flags |= lib.MB_OPF_OFFSET
     op.vars |= variable * lib.MB_OPV_A
 
@@ -80,7 +81,8 @@ def offset(draft: Draft, value: str, option: Option) -> None:
 @keyword("depth")
 def depth(draft: Draft, value: str, option: Option) -> None:
     """The content lies within that many bytes from the offset."""
-    op, op.b, variable = _place(draft, value, "depth", 1)
+    op, place, variable = _place(draft, value, "depth", 1)
+    op.b = place
     op.flags |= lib.MB_OPF_DEPTH
     op.vars |= variable * lib.MB_OPV_B
     if not variable and op.b < len(op.data):
@@ -90,7 +92,8 @@ def depth(draft: Draft, value: str, option: Option) -> None:
 @keyword("distance")
 def distance(draft: Draft, value: str, option: Option) -> None:
     """The content begins that many bytes after the match before, or later."""
-    op, op.c, variable = _place(draft, value, "distance", -_EDGE)
+    op, place, variable = _place(draft, value, "distance", -_EDGE)
+    op.c = place
     op.flags |= lib.MB_OPF_DISTANCE | lib.MB_OPF_RELATIVE
     op.vars |= variable * lib.MB_OPV_C
 
@@ -98,7 +101,8 @@ def distance(draft: Draft, value: str, option: Option) -> None:
 @keyword("within")
 def within(draft: Draft, value: str, option: Option) -> None:
     """The content ends within that many bytes after the match before."""
-    op, op.d, variable = _place(draft, value, "within", 0)
+    op, place, variable = _place(draft, value, "within", 0)
+    op.d = place
     op.flags |= lib.MB_OPF_WITHIN | lib.MB_OPF_RELATIVE
     op.vars |= variable * lib.MB_OPV_D
     if not variable and op.d < len(op.data):

@@ -136,10 +136,10 @@ def encode(program: Program, target: Target) -> bytes:
         len(metadata),
         at + len(message) + len(category) + len(metadata),
         program.flags,
-        _set(target.addresses, program.src),
-        _set(target.addresses, program.dst),
-        _set(target.ports, program.sport),
-        _set(target.ports, program.dport),
+        target.addresses(program.src) if program.src is not None else 0,
+        target.addresses(program.dst) if program.dst is not None else 0,
+        target.ports(program.sport) if program.sport is not None else 0,
+        target.ports(program.dport) if program.dport is not None else 0,
         len(inspections),
         len(ops),
         program.action,
@@ -150,10 +150,6 @@ def encode(program: Program, target: Target) -> bytes:
         program.ip_version,
     )
     return b"".join((head, *inspections, *ops, *data, message, category, metadata))
-
-
-def _set(number: object, ranges: Ranges | None) -> int:
-    return 0 if ranges is None else number(ranges)  # type: ignore[operator, no-any-return]
 
 
 def numbers(values: Sequence[int]) -> bytes:

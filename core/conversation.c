@@ -205,11 +205,35 @@ static int give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, co
     return err;
 }
 
+/* A byte that was sent into a closed window: it waits until an ACK takes it in. */
+static int hold_probe(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    e->streams.ranges_only = !needs_bytes(e, flow);
+    mb__stream_put(&e->streams, flow, side, flow->end[side].next, p->net + p->payload_off, p->payload_len);
+    return 0; /* without room for it, it ends in a gap like others */
+}
+
+/* An ACK that leaves such a byte out: the receiver threw it away. */
+static void forget_probe(struct mb_engine *e, struct mb_flow *flow, int side)
+{
+    struct mb_view view;
+    struct mb_endpoint *from = &flow->end[side];
+    if (!mb__stream_take(flow, side, &view))
+        return;
+    mb__stream_taken(&e->streams, flow, side);
+    if (from->snd_nxt == from->snd_una + view.len)
+        from->snd_nxt = from->snd_una;
+}
+
 /* The receiver has acknowledged what the tap has not seen, and more has come
  * behind it: that is lost here (no reordering brings it after its own ACK). */
 static int settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    if (flow->streams == NULL || mb__stream_first_pending(flow, side) == UINT64_MAX)
+    const struct mb_endpoint *from = &flow->end[side];
+    uint64_t first = mb__stream_first_pending(flow, side);
+    if (first == from->next && mb__tcp_acked(from) <= (int64_t)first)
+        forget_probe(e, flow, side);
+    if (first == UINT64_MAX)
         return 0;
     return give_up_holes(e, flow, side, p, mb__tcp_acked(&flow->end[side]));
 }
@@ -372,7 +396,7 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
         count_data(flow, side, p, step->offset);
         return 0;
     }
-    return segment_data(e, flow, side, p, step->offset);
+    return step->probe ? hold_probe(e, flow, side, p) : segment_data(e, flow, side, p, step->offset);
 }
 
 /* The receiver's half of a segment that it accepts. */

@@ -13,18 +13,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from wire import Frame, write_pcap
 
-from mosbox import App, Flow, run
+from mosbox import App, Flow, hook, run
+from mosbox._core import ffi, lib
 
 
 class Lines(App):
     """Tells every event as a line."""
 
     history = 4096
-    wanted: frozenset[str] = frozenset()
 
     def start(self) -> None:
         self.lines: list[str] = []
@@ -60,6 +60,93 @@ class Lines(App):
 
     def on_flow_end(self, flow: Flow) -> None:
         self._say("flow_end", f"{flow.end_reason} {flow.client.packets}+{flow.server.packets}")
+
+
+class Steps(Lines):
+    """Notes at which frame each event was raised, and answers questions on the way.
+
+    Set before the run: `asked`, frame -> "look WHAT..." or "stop SIDE".
+    """
+
+    asked: ClassVar[dict[int, str]] = {}
+    drops: ClassVar[dict[int, str]] = {}  # frame -> hook, "snd" or "rcv"
+
+    def start(self) -> None:
+        super().start()
+        self.told: list[tuple[int, str]] = []
+        self.frame = 0
+        self.flow: Flow | None = None
+
+    def _say(self, event: str, text: str, flow: Flow | None = None) -> None:
+        self.told.append((self.frame, f"{event} {text}"))
+
+    def on_flow_start(self, flow: Flow) -> None:
+        self.flow = flow
+        super().on_flow_start(flow)
+
+    def on_raw(self, packet: Any) -> None:
+        self.frame += 1
+        if self.frame in self.asked:
+            verb, *words = self.asked[self.frame].split()
+            if verb == "look":
+                self._say("look", " ".join(f"{word} {self._look(word)}" for word in words))
+            elif self.flow is not None:
+                self.flow.stop_stream(words[0])
+
+    def _look(self, path: str) -> object:
+        """flow.x, client.x, stats.x; pending:SIDE; peek:SIDE:OFFSET:LENGTH."""
+        flow = self.flow
+        if path.startswith("stats."):
+            found: Any = self.engine.stats()
+            for part in path.split(".")[1:]:
+                found = found.get(part, 0)
+            return found
+        assert flow is not None, f"no flow to look at for {path}"
+        if path.startswith("peek:"):
+            _, side, offset, length = path.split(":")
+            return repr(flow.peek(side, int(offset), int(length)).decode("latin-1"))
+        if path.startswith("pending:"):
+            pieces = ffi.new("struct mb_fragment[64]")
+            side = 0 if path.endswith("client") else 1
+            count = lib.mb_stream_fragments(flow._alive(), side, pieces, 64)
+            return " ".join(f"{pieces[i].offset}+{pieces[i].len}" for i in range(count)) or "none"
+        about, name = path.split(".")
+        view: Any = flow if about == "flow" else getattr(flow, about)
+        return getattr(view, name) if hasattr(view, name) else getattr(view._c, name)
+
+
+class PacketSteps(Steps):
+    """The same for who listens to every packet and drops some before they are received."""
+
+    def on_packet(self, flow: Flow, packet: Any) -> None:
+        if self.frame in self.drops:
+            packet.drop()
+
+
+class ReceivedPacketSteps(Steps):
+    """The same for who drops them afterwards."""
+
+    @hook("rcv")
+    def on_packet(self, flow: Flow, packet: Any) -> None:
+        if self.frame in self.drops:
+            packet.drop()
+
+
+def steps(
+    frames: Iterable[Frame],
+    settings: dict[str, Any],
+    asked: dict[int, str],
+    drops: dict[int, str],
+    every_packet: bool = False,
+) -> list[tuple[int, str]]:
+    """The lines of a run, each with the number of the frame it came at, from 1."""
+    base = PacketSteps if drops or every_packet else Steps
+    if "rcv" in drops.values():
+        base = ReceivedPacketSteps
+    kind = type(base.__name__, (base,), {"asked": asked, "drops": drops})
+    with tempfile.TemporaryDirectory() as folder:
+        pcap = write_pcap(Path(folder) / "frames.pcap", frames, nanoseconds=True)
+        return run(kind, read=str(pcap), settings=settings).told
 
 
 def lines(frames: Iterable[Frame | bytes], only: str = "", **settings: Any) -> list[str]:

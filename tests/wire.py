@@ -72,8 +72,10 @@ def tcp_options(
     wscale: int | None = None,
     sack: bool = False,
     ts: tuple[int, int] | None = None,
+    blocks: Iterable[tuple[int, int]] = (),
+    cookie: bytes | None = None,
 ) -> bytes:
-    """TCP options (RFC 9293 3.2, 7323, 2018)."""
+    """TCP options (RFC 9293 3.2, 7323, 2018, 7413)."""
     out = b""
     if mss is not None:
         out += struct.pack("!BBH", 2, 4, mss)
@@ -83,6 +85,11 @@ def tcp_options(
         out += b"\4\2"
     if ts is not None:
         out += struct.pack("!BBBBII", 1, 1, 8, 10, *ts)
+    edges = [edge & 0xFFFFFFFF for block in blocks for edge in block]
+    if edges:
+        out += struct.pack(f"!BBBB{len(edges)}I", 1, 1, 5, 2 + 4 * len(edges), *edges)
+    if cookie is not None:
+        out += struct.pack("!BB", 34, 2 + len(cookie)) + cookie
     return out
 
 
@@ -158,18 +165,22 @@ class Frame:
 
 
 def fragments(packet: bytes, size: int) -> list[bytes]:
-    """An IPv4 packet without options cut into fragments of `size` payload bytes (RFC 791)."""
-    head, body = packet[:20], packet[20:]
-    src, dst = (str(ipaddress.ip_address(head[at : at + 4])) for at in (12, 16))
-    ident = struct.unpack("!H", head[4:6])[0]
+    """An IP packet without options cut into fragments of `size` payload bytes (RFC 791, 8200)."""
+    if packet[0] >> 4 == 6:
+        head, body, at, length = packet[:40], packet[40:], 8, 16
+        proto, ttl, ident = head[6], head[7], 1
+    else:
+        head, body, at, length = packet[:20], packet[20:], 12, 4
+        proto, ttl, ident = head[9], head[8], struct.unpack("!H", head[4:6])[0]
+    src, dst = (str(ipaddress.ip_address(head[i : i + length])) for i in (at, at + length))
     size -= size % 8
     return [
         ip(
             src,
             dst,
-            head[9],
+            proto,
             body[at : at + size],
-            ttl=head[8],
+            ttl=ttl,
             ident=ident,
             fragment=at,
             more=at + size < len(body),
@@ -229,10 +240,18 @@ class Talk:
     options: bytes = b""
     syn_options: bytes = field(default_factory=lambda: tcp_options(mss=1460))
 
-    def segment(
-        self, side: str, flags: int, payload: bytes = b"", seq: int | None = None, **more: object
+    def packet(
+        self,
+        side: str,
+        flags: int,
+        payload: bytes = b"",
+        seq: int | None = None,
+        ack: int | None = None,
+        ttl: int = 64,
+        ident: int = 1,
+        **more: object,
     ) -> bytes:
-        """A frame of `side`, "client" or "server", that moves no number on."""
+        """The IP packet of a segment of `side`, "client" or "server", that moves no number on."""
         client = side == "client"
         src, dst = (self.src, self.dst) if client else (self.dst, self.src)
         ports = (self.sport, self.dport) if client else (self.dport, self.sport)
@@ -246,11 +265,18 @@ class Talk:
             *ports,
             flags,
             mine if seq is None else seq,
-            other if flags & ACK else 0,
+            ack if ack is not None else other if flags & ACK else 0,
             payload,
             **settings,  # type: ignore[arg-type]
         )
-        return ethernet(ip(src, dst, 6, body), vlans=self.vlans)
+        return ip(src, dst, 6, body, ttl=ttl, ident=ident)
+
+    def segment(
+        self, side: str, flags: int, payload: bytes = b"", seq: int | None = None, **more: object
+    ) -> bytes:
+        """The same as a frame."""
+        packet = self.packet(side, flags, payload, seq, **more)  # type: ignore[arg-type]
+        return ethernet(packet, vlans=self.vlans)
 
     def _send(self, side: str, flags: int, payload: bytes = b"", **more: object) -> bytes:
         frame = self.segment(side, flags, payload, **more)

@@ -225,6 +225,12 @@ static void take_midstream(struct mb_endpoint *end, uint32_t seq)
     end->flags |= MB_SIDE_SYNC;
 }
 
+/* RFC 9293 3.10.7.3: a SYN/ACK acknowledges the SYN, with its payload or without. */
+static bool acks_syn(const struct mb_endpoint *to, const struct mb_packet *p)
+{
+    return mb__seq_diff(p->ack, to->isn) > 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
+}
+
 static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
@@ -235,7 +241,7 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
         step->anomaly = MB_ANOMALY_TCP_SYN_CHALLENGE;
         return;
     }
-    if (ack && has(to, MB_SIDE_ISN) && mb__seq_diff(p->ack, to->isn + 1) < 0) {
+    if (ack && has(to, MB_SIDE_ISN) && !acks_syn(to, p)) {
         step->rejected = true;
         step->anomaly = MB_ANOMALY_TCP_ACK;
         return;
@@ -252,7 +258,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
         if (to->state < MB_TCP_SYN_SENT)
             to->state = MB_TCP_SYN_SENT;
     }
-    from->snd_nxt = p->seq + 1 + p->payload_len;
+    if (mb__seq_diff(p->seq + 1 + p->payload_len, from->snd_nxt) > 0)
+        from->snd_nxt = p->seq + 1 + p->payload_len;
     bool answers = ack || side == MB_SERVER;
     from->state = answers ? MB_TCP_SYN_RCVD : MB_TCP_SYN_SENT;
 }
@@ -277,15 +284,23 @@ static void infer_established(struct mb_flow *flow, int side, const struct mb_pa
     }
 }
 
-static void send_fin(struct mb_endpoint *from)
+/* A FIN that does not acknowledge the other side's crossed it: both close at once. */
+static void send_fin(struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
 {
-    if (has(from, MB_SIDE_FIN))
-        return;
+    bool crossed = has(to, MB_SIDE_FIN) && mb__seq_diff(p->ack, to->snd_nxt) < 0;
     from->flags |= MB_SIDE_FIN;
     if (from->state == MB_TCP_ESTABLISHED || from->state == MB_TCP_SYN_RCVD || from->state == MB_TCP_SYN_SENT)
         from->state = MB_TCP_FIN_WAIT_1;
     else if (from->state == MB_TCP_CLOSE_WAIT)
-        from->state = MB_TCP_LAST_ACK;
+        from->state = crossed ? MB_TCP_CLOSING : MB_TCP_LAST_ACK;
+}
+
+/* RFC 9293 3.8.6.1: one byte just beyond a closed window, to learn when it opens. The
+ * receiver may take it or not: its next ACK tells. */
+static bool probes_window(const struct mb_flow *flow, const struct mb_endpoint *from, const struct mb_packet *p)
+{
+    return p->payload_len == 1 && from->snd_wnd == 0 && from->snd_max != 0 && !(flow->flags & MB_FLOW_MIDSTREAM) &&
+           p->seq == from->snd_max && p->seq == from->stream_seq + (uint32_t)from->next;
 }
 
 /* Where a segment lies in sequence space, and what that moves. */
@@ -303,10 +318,11 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
     /* RFC 9293 3.8.4: one number below what is expected, with at most a byte. */
     step->keep_alive = p->payload_len <= 1 && p->seq + 1 == from->snd_nxt && from->snd_una == from->snd_nxt &&
                        !(p->tcp_flags & MB_TCP_FIN) && from->next > 0;
+    step->probe = probes_window(flow, from, p);
     if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
         if (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED)) {
             from->snd_nxt = end;
-            send_fin(from);
+            send_fin(from, &flow->end[!side], p);
         }
     } else if (mb__seq_diff(end, from->snd_nxt) > 0 && !has(from, MB_SIDE_FIN)) {
         from->snd_nxt = end;

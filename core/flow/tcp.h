@@ -26,6 +26,7 @@ struct mb__tcp_step {
     uint8_t anomaly;    /* enum mb_anomaly; 0: none */
     bool rejected;      /* the receiver would throw it away: nothing moved */
     bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
+    bool probe;         /* asks with one byte whether the window is still closed */
     bool closed;        /* both ends are done now */
     bool restarted;     /* a SYN with another number: what the sender sent before is void */
     uint8_t reason;     /* why: enum mb_end_reason */

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every case of the files beside this one, as README.md describes them."""
+
+import difflib
+from pathlib import Path
+
+import pytest
+from case import Case, CaseError, read_cases
+
+FILES = sorted(Path(__file__).parent.glob("*.case"))
+CASES = [case for path in FILES for case in read_cases(path)]
+
+
+@pytest.mark.parametrize("every_packet", [False, True], ids=["events", "packets"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(case: Case, every_packet: bool) -> None:
+    expected, got = "\n".join(case.text), case.play(every_packet)
+    names = f"{case.path.name}: expected", f"{case.path.name}: raised"
+    diff = difflib.unified_diff(expected.split("\n"), got.split("\n"), *names, n=4, lineterm="")
+    assert expected == got, f"case {case.title}\n" + "\n".join(diff)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("> S\n", ":1: a file begins with a line"),
+        ("case handshake\n> S\n", ":1: a case begins with its scenario's number"),
+        ("case 1 x\n> S\n> Q\n", ":3: KeyError('Q')"),
+        ("case 1 x\n> S <mms 5>\n", ":2: no TCP option is called 'mms'"),
+        ("case 1 x\n\nsned > S\n", ":3: no step is called 'sned'"),
+        ("case 1 x\n> S colour=red\n", ":2: 'colour' means nothing here"),
+    ],
+)
+def test_mistakes_name_their_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "bad.case"
+    path.write_text(text)
+    with pytest.raises(CaseError) as raised:
+        read_cases(path)
+    assert f"{path}{complaint}" in str(raised.value)

@@ -23,6 +23,7 @@
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT
+#define FLOWS_AHEAD 6        /* packets whose flow is fetched while another is at work */
 #define ENDING_AHEAD 4       /* flows fetched into the cache before their end */
 #define DECODE_TICK_SHIFT 30 /* fragments are looked through about once a second */
 
@@ -425,9 +426,13 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
     for (int i = 0; i < packets; i++)
         mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
     int err = 0, at = 0, done = 0;
+    for (int i = 0; i < FLOWS_AHEAD && i < packets; i++)
+        mb__flows_prefetch_match(&e->flows, e->batch[i].hash);
     do { /* a stop takes effect after the frame, however many were read ahead */
         e->stats.frames++;
         e->stats.frame_bytes += frames[done].wirelen;
+        if (at + FLOWS_AHEAD < packets)
+            mb__flows_prefetch_match(&e->flows, e->batch[at + FLOWS_AHEAD].hash);
         err = process_frame(e, &e->batch[at], packets_of[done]);
         if (err >= 0)
             err = pass_on(e, link, &frames[done]);

@@ -12,7 +12,8 @@
  *                    answered:   both have                then the idlest of these
  *
  * A packet costs two dependent cache misses, bucket and flow; the engine
- * prefetches the first for a whole burst, then the second, then looks up.
+ * prefetches the first for a whole burst, then of the second the hash, which
+ * tells whether to fetch all of it, then looks up.
  * The bucket array is reserved like the pool and touched as it grows: there is
  * no moment at which everything is moved.
  *
@@ -113,10 +114,21 @@ static inline void mb__flows_prefetch(const struct mb__flows *t, const struct mb
         __builtin_prefetch((const char *)flow + line, 1);
 }
 
-/* Second step: its first flow will be needed. */
+/* Second step: the first flow of the bucket will be looked at. */
 static inline void mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
 {
-    mb__pool_prefetch(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
+    const struct mb_flow *flow = mb__pool_at(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
+    __builtin_prefetch(&flow->hash);
+}
+
+/* Third step, shortly before: all of that flow if it is the one, else the next. */
+static inline void mb__flows_prefetch_match(const struct mb__flows *t, uint32_t hash)
+{
+    const struct mb_flow *flow = mb__pool_at(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
+    if (flow->hash == hash)
+        mb__flows_prefetch(t, flow);
+    else
+        __builtin_prefetch(&((const struct mb_flow *)mb__pool_at(&t->pool, flow->link[MB__LINK_CHAIN]))->hash);
 }
 
 #endif

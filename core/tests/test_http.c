@@ -445,11 +445,15 @@ static void test_garbage(void)
 
 static char *repeat(const char *start, const char *piece, size_t times, const char *rest)
 {
-    char *all = malloc(strlen(start) + strlen(piece) * times + strlen(rest) + 1), *p = all;
-    p += sprintf(p, "%s", start);
-    for (size_t i = 0; i < times; i++)
-        p += sprintf(p, "%s", piece);
-    sprintf(p, "%s", rest);
+    size_t first = strlen(start), each = strlen(piece), last = strlen(rest);
+    char *all = malloc(first + each * times + last + 1), *p = all;
+    if (all == NULL)
+        exit(1);
+    memcpy(p, start, first);
+    p += first;
+    for (size_t i = 0; i < times; i++, p += each)
+        memcpy(p, piece, each);
+    memcpy(p, rest, last + 1);
     return all;
 }
 

@@ -182,10 +182,5 @@ def test_a_difference_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @needs_corpus
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: str(path.relative_to(CORPUS)))
-def test_conversations_of_the_corpus(
-    path: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if path.name == "gre-aruba-amsdu.pcap":
-        reason = "of an aggregate of 802.11 frames only the first is read"
-        request.applymarker(pytest.mark.xfail(reason=reason))
+def test_conversations_of_the_corpus(path: Path, tmp_path: Path) -> None:
     check(path, tmp_path)

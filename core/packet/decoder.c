@@ -229,6 +229,54 @@ static void count(struct mb_stats *s, const struct mb_packet *p)
     }
 }
 
+/* Walks from |layer| to the end of the headers. The packets it gave. */
+static int walk(struct mb__walk *w, enum mb__layer layer)
+{
+    for (int step = 0; layer != MB__LAYER_END; step++)
+        layer = step < MB__MAX_STEPS ? layers[layer](w) : mb__broken(w, MB_ANOMALY_TUNNEL_DEPTH);
+    int n = settle(w);
+    for (int i = 0; i < n; i++) {
+        verify(w->d, &w->out[i]);
+        count(w->d->stats, &w->out[i]);
+    }
+    for (int i = 1; i < n; i++) /* a host that drops the outer packet drops the inner one with it */
+        w->out[i].flags |= w->out[i - 1].flags & BAD_SUMS;
+    return n;
+}
+
+/* Notes on a packet that was counted already. */
+static void odd_afterwards(struct mb__decoder *d, struct mb_packet *p, enum mb_anomaly why)
+{
+    mb__odd(p, why);
+    d->stats->anomalies[why]++;
+}
+
+/* The parts of an 802.11 aggregate after the first, as far as there is room
+ * for them, behind the |n| packets of the frame so far. How many there are now. */
+static int walk_parts(struct mb__walk *w, int n, const struct mb_frame *frame, uint64_t number, int link)
+{
+    struct mb_packet *first = w->out;
+    while (mb__cursor_left(&w->parts) > 0) {
+        struct mb_packet *p = &first[n];
+        if ((uint32_t)n + w->d->config->max_tunnels >= MB__MAX_LAYERS) {
+            odd_afterwards(w->d, p - 1, MB_ANOMALY_TUNNEL_DEPTH);
+            break;
+        }
+        mb__packet_begin(p, frame, number, link);
+        p->flags = first->flags & MB_PKT_TUNNELLED;
+        p->tunnels = first->tunnels;
+        *w = (struct mb__walk){.d = w->d, .parts = w->parts, .p = p, .out = p};
+        enum mb__layer layer = mb__80211_part(w);
+        if (layer == MB__LAYER_END) {
+            if (p->anomaly != MB_ANOMALY_NONE)
+                odd_afterwards(w->d, p - 1, p->anomaly);
+            break;
+        }
+        n += walk(w, layer);
+    }
+    return n;
+}
+
 /* Decodes any frame, layer by layer. Not inline: the short way would pay for
  * its stack. */
 __attribute__((noinline)) static int decode_walk(struct mb__decoder *d, int link,
@@ -246,16 +294,8 @@ __attribute__((noinline)) static int decode_walk(struct mb__decoder *d, int link
     enum mb__layer layer = mb__layer_of_link(link);
     if (layer == MB__LAYER_END)
         mb__odd(out, MB_ANOMALY_LINK_UNKNOWN);
-    for (int step = 0; layer != MB__LAYER_END; step++)
-        layer = step < MB__MAX_STEPS ? layers[layer](&w) : mb__broken(&w, MB_ANOMALY_TUNNEL_DEPTH);
-    int n = settle(&w);
-    for (int i = 0; i < n; i++) {
-        verify(d, &out[i]);
-        count(d->stats, &out[i]);
-    }
-    for (int i = 1; i < n; i++) /* a host that drops the outer packet drops the inner one with it */
-        out[i].flags |= out[i - 1].flags & BAD_SUMS;
-    return n;
+    int n = walk(&w, layer);
+    return mb__cursor_left(&w.parts) > 0 ? walk_parts(&w, n, frame, number, link) : n;
 }
 
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,

@@ -252,8 +252,25 @@ enum mb__layer mb__null(struct mb__walk *w)
     }
 }
 
+/* A part of an aggregate (IEEE 802.11 9.3.2.2.2): two addresses, the length of
+ * what follows, an LLC header; padded to 4 bytes, but for the last. */
+enum mb__layer mb__80211_part(struct mb__walk *w)
+{
+    const uint8_t *h = mb__cursor_take(&w->parts, 14);
+    if (h == NULL)
+        return MB__LAYER_END; /* nothing, or a checksum */
+    size_t len = mb__be16(h + 12), pad = -(14 + len) & 3;
+    if (!mb__cursor_split(&w->parts, len, &w->c)) {
+        w->parts = mb__cursor(NULL, 0);
+        return mb__broken(w, MB_ANOMALY_LINK_TRUNCATED);
+    }
+    if (!mb__cursor_skip(&w->parts, pad))
+        w->parts = mb__cursor(NULL, 0);
+    return MB__LAYER_LLC;
+}
+
 /* 802.11 data frames in clear: the header's length depends on its bits, an
- * LLC header follows. Of an aggregate (A-MSDU) the first part is read. */
+ * LLC header follows, or an aggregate of such (A-MSDU). */
 enum mb__layer mb__80211(struct mb__walk *w)
 {
     const uint8_t *h = mb__cursor_peek(&w->c, 24);
@@ -275,8 +292,12 @@ enum mb__layer mb__80211(struct mb__walk *w)
     if (q == NULL)
         return mb__broken(w, MB_ANOMALY_LINK_TRUNCATED);
     bool aggregate = q[0] & 0x80;
-    size_t skip = (control & 0x8000 ? 4 : 0) + (aggregate ? 14 : 0);
-    return mb__cursor_skip(&w->c, skip) ? MB__LAYER_LLC : mb__broken(w, MB_ANOMALY_LINK_TRUNCATED);
+    if (!mb__cursor_skip(&w->c, control & 0x8000 ? 4 : 0))
+        return mb__broken(w, MB_ANOMALY_LINK_TRUNCATED);
+    if (!aggregate)
+        return MB__LAYER_LLC;
+    w->parts = w->c;
+    return mb__80211_part(w);
 }
 
 /* Radiotap: version 0, a pad byte, the header's length in little endian. */

@@ -75,6 +75,7 @@ struct mb__decoder {
 struct mb__walk {
     struct mb__decoder *d;
     struct mb__cursor c;   /* the rest of the layer at hand */
+    struct mb__cursor parts; /* 802.11 aggregate: the parts after the one at hand */
     uint64_t missing;      /* bytes that belong after c.end and were not captured */
     struct mb_packet *p;   /* packet being filled: &out[at] */
     struct mb_packet *out; /* of MB__MAX_LAYERS */
@@ -112,6 +113,8 @@ enum mb__layer mb__sll2(struct mb__walk *w);
 enum mb__layer mb__null(struct mb__walk *w);
 enum mb__layer mb__80211(struct mb__walk *w);
 enum mb__layer mb__radiotap(struct mb__walk *w);
+/* The next part of an 802.11 aggregate; END if there is none. */
+enum mb__layer mb__80211_part(struct mb__walk *w);
 enum mb__layer mb__fabricpath(struct mb__walk *w);
 enum mb__layer mb__vntag(struct mb__walk *w);
 enum mb__layer mb__pbb(struct mb__walk *w);

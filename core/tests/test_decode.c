@@ -262,6 +262,41 @@ static void test_80211(void)
     CHECK_INT(d.out[0].anomaly, 0);
 }
 
+/* One part of an aggregate: |hlen| bytes of addresses and length, LLC, a packet. */
+static void aggregate_part(const char *payload, bool last)
+{
+    size_t start = f.len;
+    frame_fill(&f, 2, 12);
+    frame_u16(&f, 0); /* length, below */
+    frame_bytes(&f, "\xaa\xaa\x03\0\0\0\x08\0", 8);
+    tcp_over_ipv4(payload);
+    frame_end(&f);
+    size_t len = f.len - start - 14;
+    f.b[start + 12] = (uint8_t)(len >> 8);
+    f.b[start + 13] = (uint8_t)len;
+    if (!last)
+        frame_fill(&f, 0, -(14 + len) & 3);
+}
+
+static void test_80211_aggregate(void)
+{
+    begin();
+    frame_u16(&f, 0x8801);
+    frame_fill(&f, 1, 22);
+    frame_u16(&f, 0x8000); /* QoS control: A-MSDU present */
+    aggregate_part("one", false);
+    size_t second = f.len;
+    aggregate_part("second", true);
+    CHECK_INT(decode_bytes(&d, 105, 1, f.b, f.len), 2);
+    check_tcp(0, "one");
+    check_tcp(1, "second");
+    CHECK_INT(decode_bytes(&d, 105, 1, f.b, f.len - 1), 1);
+    CHECK_INT(d.out[0].anomaly, MB_ANOMALY_LINK_TRUNCATED);
+    f.b[second + 12] = 0xff; /* longer than what is there */
+    CHECK_INT(decode_bytes(&d, 105, 1, f.b, f.len), 1);
+    check_tcp(0, "one");
+}
+
 static void test_wrapped_ethernet(void)
 {
     static const struct {
@@ -955,6 +990,7 @@ int main(void)
     RUN(test_null);
     RUN(test_raw);
     RUN(test_80211);
+    RUN(test_80211_aggregate);
     RUN(test_wrapped_ethernet);
     RUN(test_not_ip);
     RUN(test_many_tags);

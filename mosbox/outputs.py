@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -273,8 +273,17 @@ def _sentence(record: Record, what: str, fields: Record) -> str:
         src = _end(record["src_ip"], record.get("src_port"))
         dst = _end(record.get("dest_ip", ""), record.get("dest_port"))
         parts.append(f"{record.get('proto', '')} {src} -> {dst}")
-    shown = [f"{k}={v}" for k, v in fields.items() if k not in _ends("", 0, "", 0, "")]
+    shown = [f"{k}={v}" for k, v in _flat(fields) if k not in _ends("", 0, "", 0, "")]
     return "  ".join([*parts, *([" ".join(shown)] if shown else [])]) + "\n"
+
+
+def _flat(fields: Record, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields with those of objects among them, as object.field."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
 
 
 def _end(ip: str, port: int | None) -> str:

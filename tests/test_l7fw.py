@@ -15,6 +15,7 @@ from wire import ACK, Talk, ethernet, ip, udp, write_pcap
 
 import mosbox as package
 from mosbox.apps.l7fw import L7fw
+from mosbox.policy import PolicyError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -342,6 +343,30 @@ def test_mistakes_end_it_before_it_begins(tmp_path: Path) -> None:
     for words in (["-P", tmp_path / "none"], []):
         done = mosbox("l7fw", "-r", pcap, *words)
         assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_on_a_mistake_the_old_rules_stay(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("default: drop")
+    app = L7fw(policy=path)
+    app.reload()
+    path.write_text("default: dorp")
+    with pytest.raises(PolicyError, match=r"1:10: 'dorp'"):
+        app.reload()
+    assert app.rules.default.action == "drop"
+    path.write_text("default: reject")
+    app.reload()
+    assert app.rules.default.action == "reject"
+
+
+def test_a_table_says_it_in_a_line(tmp_path: Path) -> None:
+    pcap = write_pcap(tmp_path / "in.pcap", Talk().exchange(get("x.bad.example"), OK))
+    (tmp_path / "p.yaml").write_text(POLICY)
+    first = mosbox(
+        "l7fw", "-r", pcap, "-P", tmp_path / "p.yaml", "-o", "table"
+    ).stdout.splitlines()[0]
+    assert "  drop  TCP 10.0.0.1:40000 -> 192.0.2.80:80  " in first
+    assert "http.hostname=x.bad.example" in first and "mosbox.name=web" in first
 
 
 def test_warnings_are_said(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from mosbox.policy.sets import Choice, Names, Ranges, Texts
@@ -30,7 +31,7 @@ APPS = ("http", "tls", "dns", "ssh", "none")
 TCP, UDP, SCTP = 6, 17, 132
 _WITH_PORTS = (TCP, UDP, SCTP)
 _POSSIBLE = {TCP: frozenset(APPS), UDP: frozenset(("dns", "none"))}
-_NO_APP = frozenset(("none",))
+_JUST = {app: frozenset((app,)) for app in APPS}
 
 
 @dataclass
@@ -49,10 +50,8 @@ class Facts:
     def may_be(self) -> frozenset[str]:
         """The application protocols that it may turn out to be."""
         if self.app is not None:
-            return frozenset((self.app,))
-        if self.over:
-            return _NO_APP
-        return _POSSIBLE.get(self.proto, _NO_APP)
+            return _JUST.get(self.app) or frozenset((self.app,))
+        return _JUST["none"] if self.over else _POSSIBLE.get(self.proto, _JUST["none"])
 
 
 class Kind(NamedTuple):
@@ -87,7 +86,7 @@ class Condition:
     fact: str  # a key of CONDITIONS; of a header "header:" and its name in lower case
     values: Choice[Any]
 
-    @property
+    @cached_property
     def app(self) -> str:
         """The application protocol that it is about, "" if about any."""
         return CONDITIONS[self.fact.partition(":")[0]].app
@@ -102,6 +101,8 @@ class Condition:
         return self.values.has(getattr(facts, self.fact))
 
     def _of_app(self, facts: Facts) -> Answer:
+        if facts.app is not None:
+            return self.values.has(facts.app)
         said = {self.values.has(app) for app in facts.may_be()}
         return None if len(said) > 1 else said.pop()
 
@@ -123,7 +124,7 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
     line: int = 0
 
-    @property
+    @cached_property
     def of_message(self) -> bool:
         """Whether it looks into messages, so that each may be answered differently."""
         return any(condition.app for condition in self.conditions)

@@ -163,7 +163,8 @@ static bool op_sized(const struct mb_rule_op *op)
 {
     switch (op->type) {
     case MB_OP_CONTENT:
-        return op->len > 0 && op->len <= MB__PATTERN_MAX && (uint32_t)op->x + op->y <= op->len;
+        return op->len > 0 && op->len <= MB__PATTERN_MAX &&
+               (op->y > 0 ? (uint32_t)op->x + op->y <= op->len : op->x == 0);
     case MB_OP_PCRE:
         return op->len <= UINT16_MAX;
     case MB_OP_BYTE_TEST:

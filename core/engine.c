@@ -396,17 +396,19 @@ static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
 /* Decodes one frame into |out|, its time made never to go backward. */
 static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, struct mb_packet *out)
 {
-    struct mb_frame stamped = *frame;
-    if (stamped.ts < e->decode_now) {
+    struct mb_frame stamped;
+    if (frame->ts < e->decode_now) {
+        stamped = *frame;
         stamped.ts = e->decode_now;
+        frame = &stamped;
         e->stats.backward_time++;
     }
-    e->decode_now = stamped.ts;
-    if (stamped.ts >> DECODE_TICK_SHIFT != e->decode_tick) {
-        e->decode_tick = stamped.ts >> DECODE_TICK_SHIFT;
-        mb__decoder_expire(e->decoder, stamped.ts);
+    e->decode_now = frame->ts;
+    if (frame->ts >> DECODE_TICK_SHIFT != e->decode_tick) {
+        e->decode_tick = frame->ts >> DECODE_TICK_SHIFT;
+        mb__decoder_expire(e->decoder, frame->ts);
     }
-    return mb__decode(e->decoder, link, &stamped, ++e->decoded, out);
+    return mb__decode(e->decoder, link, frame, ++e->decoded, out);
 }
 
 /* As many of the frames as fill the batch; their number in |*frames_done|. */

@@ -93,6 +93,7 @@ class Run:
     def __init__(self, app: App, plan: Plan) -> None:
         self.app = app
         self.plan = plan
+        self.writer: Writer | None = None
         self._stack = ExitStack()
         self._wanted: list[int] = []  # signals not looked at yet
         self._events: dict[str, int] = {}
@@ -127,9 +128,9 @@ class Run:
         self._stack.callback(self.session.close)
         self._stack.callback(self.engine.close)
         if plan.write is not None:
-            writer = Writer(plan.write, self.source.linktype)
-            self._stack.callback(writer.close)
-            self.engine.set_writer(writer)
+            self.writer = Writer(plan.write, self.source.linktype)
+            self._stack.callback(self.writer.close)
+            self.engine.set_writer(self.writer)
         self.outputs.attach(self.engine)
         app._runner = self
         self._listen()
@@ -229,6 +230,7 @@ class Run:
         with self._progress() as tell:
             while session.run(lambda: engine.run(source, packets)):  # noqa: B023
                 tell()
+                self._flush()
                 packets, began = _next_slice(packets, monotonic() - began), monotonic()
                 if self._wanted:
                     self._attend()
@@ -237,7 +239,13 @@ class Run:
         if self._wanted:
             self._attend()
         if warning := source.warning():
-            self.outputs.say(f"{source.name}: {warning}")
+            self.outputs.say(warning)
+
+    def _flush(self) -> None:
+        """Whoever reads what is written need not wait for a buffer to fill."""
+        self.outputs.flush()
+        if self.writer is not None:
+            self.writer.flush()
 
     def _report(self) -> None:
         session = self.session

@@ -277,6 +277,7 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
         from->out_of_order++;
     int err = 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
+    e->streams.overlap = (uint8_t)mb__overlap_of(&e->hosts, &flow->end[!side].addr);
     if (mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0) {
         err = make_room(e, flow, side, p);
         if (err >= 0 && mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0)

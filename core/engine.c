@@ -72,8 +72,8 @@ static const char *config_mistake(const struct mb_config *c)
         return "max_tunnels must be at most 7";
     if (c->checksums > MB_CHECKSUMS_VERIFY)
         return "checksums must be ignore or verify";
-    if (c->overlap > MB_OVERLAP_LAST)
-        return "overlap must be first or last";
+    if (c->overlap >= MB_OVERLAP_COUNT)
+        return "overlap is no policy there is";
     const int64_t *timeouts = &c->timeout_tcp_syn;
     for (int i = 0; i < 9; i++)
         if (timeouts[i] < 0)
@@ -104,6 +104,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
     e->tick = e->decode_tick = -1;
     e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false};
     e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->memory};
+    e->hosts.otherwise = e->config.overlap;
     e->decoder = mb__decoder_new(&e->config, &e->key, &e->fragments, &e->stats);
     e->events = mb__events_new(e);
     if (e->decoder == NULL || e->events == NULL) {
@@ -111,6 +112,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
         mb_engine_free(e);
         return NULL;
     }
+    mb__decoder_hosts(e->decoder, &e->hosts);
     return e;
 }
 
@@ -149,7 +151,13 @@ void mb_engine_free(struct mb_engine *e)
     mb__detect_free(e->detect);
     mb__events_free(e->events);
     mb__decoder_free(e->decoder);
+    mb__overlap_fini(&e->hosts);
     free(e);
+}
+
+int mb_engine_set_overlap(struct mb_engine *e, const struct mb_addr *prefix, unsigned bits, int policy)
+{
+    return mb__overlap_add(&e->hosts, prefix, bits, policy);
 }
 
 int mb__engine_fail(struct mb_engine *e, int code, const char *format, ...)

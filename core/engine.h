@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/overlap.h"
 #include "detect/detect.h"
 #include "event/event.h"
 #include "flow/stream.h"
@@ -36,6 +37,7 @@ struct mb_engine {
     struct mb__flows flows;
     struct mb__events *events;
     struct mb__stream_config streams;
+    struct mb__overlap_hosts hosts; /* overlap policies */
     struct mb__proto_sink sink;     /* what parsers report to */
     struct mb_event *parsed;        /* the event whose bytes a parser is reading */
     struct mb_writer *writer;

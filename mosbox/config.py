@@ -38,11 +38,12 @@ _NOT_IN_FILES = {"config", "set"}
 
 @dataclass
 class Config:
-    """What was chosen: options every app has, the app's own, fields of struct mb_config."""
+    """What was chosen: options every app has, the app's own, fields of struct mb_config
+    and, under "hosts", the overlap policies of hosts."""
 
     common: dict[str, Any] = field(default_factory=dict)
     app: dict[str, Any] = field(default_factory=dict)
-    core: dict[str, int] = field(default_factory=dict)
+    core: dict[str, Any] = field(default_factory=dict)
     unknown: list[tuple[str, str, str]] = field(default_factory=list)  # key, value, complaint
 
     def settle(self, take: Callable[[str, str], bool]) -> None:
@@ -50,6 +51,12 @@ class Config:
         for key, value, complaint in self.unknown:
             if not take(key, value):
                 raise ValueError(complaint)
+
+
+OVERLAPS = {
+    ffi.string(lib.mb_overlap_name(policy)).decode(): policy
+    for policy in range(lib.MB_OVERLAP_COUNT)
+}
 
 
 def parse_decap(text: str) -> int:
@@ -81,9 +88,24 @@ def _word(choices: dict[str, int]) -> Callable[[Any], int]:
     return parse
 
 
+def take_hosts(key: str, value: Any, core: dict[str, Any]) -> bool:
+    """Adds the prefixes of an overlap policy, `hosts.linux: [10.0.0.0/8, 192.0.2.7]`, given
+    as a list or as text with commas, to core["hosts"]. Whether it is such a key."""
+    from ipaddress import ip_network
+
+    section, _, policy = key.partition(".")
+    if section != "hosts" or policy not in OVERLAPS:
+        return False
+    prefixes = value if isinstance(value, list) else str(value).split(",")
+    networks = [ip_network(str(prefix).strip(), strict=False) for prefix in prefixes]
+    hosts = core.setdefault("hosts", [])
+    hosts += [(str(n.network_address), n.prefixlen, OVERLAPS[policy]) for n in networks]
+    return True
+
+
 _WORDS: dict[str, Callable[[Any], int]] = {
     "checksums": _word({"ignore": lib.MB_CHECKSUMS_IGNORE, "verify": lib.MB_CHECKSUMS_VERIFY}),
-    "overlap": _word({"first": lib.MB_OVERLAP_FIRST, "last": lib.MB_OVERLAP_LAST}),
+    "overlap": _word(OVERLAPS),
     "decap": parse_decap,
     "seed": parse_size,
 }
@@ -132,6 +154,8 @@ class _Keys:
                 self.config.core[name] = read(value)
             except ValueError as error:
                 raise ValueError(f"{key}: {error}") from None
+        elif take_hosts(key, value, self.config.core):
+            return True
         elif key in self.common:
             self.config.common[key] = self.common[key].value(value)
         else:

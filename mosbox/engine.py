@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -194,14 +194,19 @@ class Output:
 class Engine:
     """One run of the core: flows, streams, events. Close it when done."""
 
-    def __init__(self, **settings: int) -> None:
-        """`settings` are fields of struct mb_config; the others keep their defaults."""
+    def __init__(self, hosts: Iterable[tuple[str, int, int]] = (), **settings: int) -> None:
+        """`settings` are fields of struct mb_config; the others keep their defaults. `hosts`:
+        address, prefix length and overlap policy of who is written to."""
         config = ffi.new("struct mb_config *")
         lib.mb_config_init(config)
         for name, value in settings.items():
             setattr(config, name, value)
         with error_buffer(lib.MB_EINVAL) as (err, made):
             self.c = made(lib.mb_engine_new(config, err))
+        for address, bits, policy in hosts:
+            c = ffi.new("struct mb_addr *")
+            check(lib.mb_addr_parse(address.encode(), c))
+            check(lib.mb_engine_set_overlap(self.c, c, bits, policy))
 
     def check(self, code: int) -> int:
         """As check(), with the engine's own sentence."""

@@ -19,7 +19,7 @@ from time import monotonic
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mosbox.config import core_keys
+from mosbox.config import core_keys, take_hosts
 from mosbox.dispatch import Session
 from mosbox.engine import STDIO, Engine, Source, Writer, check_readable
 from mosbox.events import EVENTS, EventKind, FlowRecord
@@ -47,7 +47,7 @@ class Plan:
     write: str | None = None
     output: list[str] = field(default_factory=list)
     bpf: str = ""
-    core: dict[str, int] = field(default_factory=dict)
+    core: dict[str, Any] = field(default_factory=dict)
     on_error: str = "stop"
     quiet: bool = False
     verbose: bool = False
@@ -391,12 +391,15 @@ def run(
     return made
 
 
-def core_settings(settings: dict[str, Any]) -> dict[str, int]:
-    """Keys of the configuration file as fields of struct mb_config."""
+def core_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Keys of the configuration file as what Engine() takes."""
     from mosbox.hints import did_you_mean
 
-    keys, found = core_keys(), {}
+    keys = core_keys()
+    found: dict[str, Any] = {}
     for key, value in settings.items():
+        if take_hosts(key, value, found):
+            continue
         if key not in keys:
             raise ValueError(f"no setting {key!r}{did_you_mean(key, keys)}")
         name, read = keys[key]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,6 +33,9 @@ class Lines(App):
     def _say(self, event: str, text: str) -> None:
         self.lines.append(f"{event} {text}")
 
+    def _shown(self, text: str) -> str:
+        return repr(text) if len(text) <= 40 else f"{len(text)} bytes"
+
     def on_flow_start(self, flow: Flow) -> None:
         self._say("flow_start", f"client {flow.client} server {flow.server}")
 
@@ -39,9 +43,7 @@ class Lines(App):
         self._say("state", f"{change.side} {change.old} -> {change.new}")
 
     def on_data(self, flow: Flow, data: Any) -> None:
-        text = data.bytes.decode("latin-1")
-        shown = repr(text) if len(text) <= 40 else f"{len(text)} bytes"
-        self._say("data", f"{data.side} {data.offset} {shown}")
+        self._say("data", f"{data.side} {data.offset} {self._shown(data.bytes.decode('latin-1'))}")
 
     def on_retransmit(self, flow: Flow, data: Any) -> None:
         old = flow.peek(data.side, data.offset, len(data)).decode("latin-1")
@@ -83,6 +85,15 @@ class Steps(Lines):
     def on_flow_start(self, flow: Flow) -> None:
         self.flow = flow
         super().on_flow_start(flow)
+
+    def _shown(self, text: str) -> str:
+        """Long data as its runs: 'a'*16 'b'*24."""
+        if len(text) <= 40:
+            return repr(text)
+        runs = [(byte, len(list(same))) for byte, same in groupby(text)]
+        return (
+            " ".join(f"{byte!r}*{n}" for byte, n in runs) if len(runs) < 8 else super()._shown(text)
+        )
 
     def on_raw(self, packet: Any) -> None:
         self.frame += 1

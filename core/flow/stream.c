@@ -130,30 +130,16 @@ static void cut_back(struct half *h, struct piece *p, uint32_t n)
     h->pending -= n;
 }
 
-/* The first copy stands: only bytes that no piece has are kept. */
-static int put_first_wins(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data,
-                          size_t len)
+/* A new piece behind |*before|, which it becomes. */
+static bool put_between(const struct mb__stream_config *c, struct half *h, struct piece **before, uint64_t offset,
+                        const uint8_t *data, uint64_t len)
 {
-    uint64_t end = offset + len, at = offset;
-    struct piece *before = NULL;
-    for (struct piece *p = h->first; at < end; p = before == NULL ? h->first : before->next) {
-        if (p != NULL && end_of(p) <= at) {
-            before = p;
-            continue;
-        }
-        uint64_t stop = p == NULL ? end : min64(end, p->offset);
-        if (stop > at) {
-            struct piece *fresh = piece_new(c, h, at, part_of(data, at - offset), stop - at);
-            if (fresh == NULL)
-                return MB_ELIMIT;
-            link_after(h, before, fresh);
-            before = fresh;
-        }
-        at = p == NULL ? end : max64(stop, end_of(p));
-        if (p != NULL)
-            before = p;
-    }
-    return 0;
+    struct piece *fresh = piece_new(c, h, offset, data, len);
+    if (fresh == NULL)
+        return false;
+    link_after(h, *before, fresh);
+    *before = fresh;
+    return true;
 }
 
 /* Makes room for [offset, end) in a piece that overlaps it. False: |p| lies
@@ -179,25 +165,33 @@ static bool give_way(const struct mb__stream_config *c, struct half *h, struct p
     return true;
 }
 
-/* The last copy stands: pieces give way to the new one. */
-static int put_last_wins(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data,
+/* Puts |data| in, sorted. Where it overlaps a piece, either the piece gives way or
+ * what is new is cut around it, as the policy says of how the two lie. */
+static int put_by_policy(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data,
                          size_t len)
 {
-    uint64_t end = offset + len;
+    struct mb__extent fresh = {offset, offset + len};
+    uint64_t at = offset, end = offset + len;
     struct piece *before = NULL;
-    for (struct piece *p = h->first, *next; p != NULL && p->offset < end; p = next) {
-        next = p->next;
-        bool ends_before = end_of(p) <= offset, stays_in_front = p->offset < offset;
-        if (!ends_before && !give_way(c, h, before, p, offset, end))
-            return MB_ELIMIT;
-        if (ends_before || stays_in_front)
+    for (struct piece *p = h->first; p != NULL && p->offset < end; p = before == NULL ? h->first : before->next) {
+        struct mb__extent old = {p->offset, end_of(p)};
+        if (old.end <= at) {
             before = p;
+        } else if (mb__overlap_fresh_wins(MB__OVERLAP_TCP, c->overlap, fresh, old)) {
+            bool stays_in_front = p->offset < at;
+            if (!give_way(c, h, before, p, at, end))
+                return MB_ELIMIT;
+            if (stays_in_front)
+                before = p;
+        } else {
+            if (p->offset > at && !put_between(c, h, &before, at, part_of(data, at - offset), p->offset - at))
+                return MB_ELIMIT;
+            at = end_of(p);
+            before = p;
+        }
     }
-    struct piece *fresh = piece_new(c, h, offset, data, len);
-    if (fresh == NULL)
-        return MB_ELIMIT;
-    link_after(h, before, fresh);
-    return 0;
+    bool rest = at < end;
+    return rest && !put_between(c, h, &before, at, part_of(data, at - offset), end - at) ? MB_ELIMIT : 0;
 }
 
 int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset,
@@ -223,8 +217,7 @@ int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int 
         link_after(h, h->last, fresh);
         return 0;
     }
-    return c->overlap == MB_OVERLAP_LAST ? put_last_wins(c, h, offset, data, len)
-                                         : put_first_wins(c, h, offset, data, len);
+    return put_by_policy(c, h, offset, data, len);
 }
 
 /* ---- questions ------------------------------------------------------------ */

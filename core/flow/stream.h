@@ -20,6 +20,7 @@
 #define MB_FLOW_STREAM_H
 
 #include "base/memory.h"
+#include "base/overlap.h"
 #include "mosbox.h"
 
 /* What all streams of an engine share. */
@@ -27,7 +28,7 @@ struct mb__stream_config {
     struct mb__memory *memory; /* account that buffers are taken from */
     uint64_t max_bytes;        /* pending bytes of a side */
     uint32_t history;          /* delivered bytes kept of a side */
-    uint8_t overlap;           /* enum mb_overlap */
+    uint8_t overlap;           /* enum mb_overlap of the receiver at hand */
     bool ranges_only;          /* nobody reads bytes: remember only where they were */
 };
 

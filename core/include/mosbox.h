@@ -453,13 +453,30 @@ struct mb_config {
     uint8_t async_oneside;       /* one direction only: do not wait for the other's ACKs */
     uint8_t key_vlan;            /* VLAN ids are part of the flow key */
     uint8_t key_tunnel;          /* the tunnel id is part of the flow key */
-    uint8_t overlap;             /* enum mb_overlap: whose bytes win where segments overlap */
+    uint8_t overlap;             /* enum mb_overlap: whose bytes win where segments or fragments overlap */
     uint8_t reassemble;          /* 0: no stream is ever buffered */
     uint8_t spare;
 };
 
-/* Overlapping data: the first copy stands, or the last one (until delivered). */
-enum mb_overlap { MB_OVERLAP_FIRST = 0, MB_OVERLAP_LAST = 1 };
+/* Whose bytes stand where TCP segments or IP fragments overlap: the first copy,
+ * the last one, or as these systems have it. Delivered bytes never change. */
+enum mb_overlap {
+    MB_OVERLAP_FIRST = 0,
+    MB_OVERLAP_LAST = 1,
+    MB_OVERLAP_BSD = 2,         /* the first, unless the other begins before it */
+    MB_OVERLAP_BSD_RIGHT = 3,   /* the last, unless it begins before the other */
+    MB_OVERLAP_LINUX = 4,
+    MB_OVERLAP_WINDOWS = 5,     /* before Vista, which keeps the first */
+    MB_OVERLAP_WINDOWS2003 = 6,
+    MB_OVERLAP_SOLARIS = 7,
+    MB_OVERLAP_HPUX = 8,
+    MB_OVERLAP_OLD_LINUX = 9,   /* 2.2 and before */
+    MB_OVERLAP_MACOS = 10,
+    MB_OVERLAP_COUNT = 11
+};
+
+/* Name of an overlap policy such as "bsd_right"; NULL for others. */
+const char *mb_overlap_name(int policy);
 
 /* Fills |config| with the defaults. */
 void mb_config_init(struct mb_config *config);
@@ -518,6 +535,10 @@ int mb_engine_frame(struct mb_engine *e, int linktype, const struct mb_frame *fr
 int mb_engine_advance(struct mb_engine *e, int64_t ts);
 /* Ends all flows, in order of appearance, with MB_END_SHUTDOWN. */
 int mb_engine_finish(struct mb_engine *e);
+/* What is sent to addresses that share the first |bits| (of 32 or 128) with
+ * |prefix| is put together by enum mb_overlap |policy|; the longest prefix
+ * counts. 0, MB_EINVAL, MB_ELIMIT (4096 prefixes) or MB_ENOMEM. */
+int mb_engine_set_overlap(struct mb_engine *e, const struct mb_addr *prefix, unsigned bits, int policy);
 /* Makes mb_engine_run() return soon. Safe in a signal handler. */
 void mb_engine_stop(struct mb_engine *e);
 /* Whether a callback or mb_engine_stop() has asked to stop. */

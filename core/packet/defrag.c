@@ -9,7 +9,7 @@
  *   oldest <--> ... <--> newest                (by first fragment: expiry, eviction)
  *   done --> datagram bytes, whole             (until the burst is over)
  *
- * Where fragments overlap, the configured copy stands; pieces never overlap,
+ * Where fragments overlap, the receiver's policy says whose bytes stand; pieces never overlap,
  * so a datagram is whole when the bytes in its pieces are as many as it has.
  * Limits: datagrams at once (the oldest makes room), pieces a datagram, and
  * the memory account. Time is the packet clock, so what is put together does
@@ -74,6 +74,7 @@ struct done {
 struct mb__defrag {
     const struct mb_config *config;
     const struct mb__hash_key *key;
+    const struct mb__overlap_hosts *hosts; /* NULL: config->overlap holds for all */
     struct mb__memory *memory;
     struct mb_stats *stats;
     struct datagram **buckets;
@@ -103,6 +104,11 @@ struct mb__defrag *mb__defrag_new(const struct mb_config *config, const struct m
         return NULL;
     }
     return g;
+}
+
+void mb__decoder_hosts(struct mb__decoder *d, const struct mb__overlap_hosts *hosts)
+{
+    d->defrag->hosts = hosts;
 }
 
 /* ---- datagrams ----------------------------------------------------------- */
@@ -262,13 +268,15 @@ struct outcome {
 };
 
 /* Puts the bytes [begin, end) into the gaps between the pieces; where there
- * are bytes already, the first or the last copy stands. A copy of a whole
+ * are bytes already, the policy of their receiver tells which stand. A copy of a whole
  * piece with the same bytes is a duplicate of the network's making. */
 static struct outcome insert(struct mb__defrag *g, struct datagram *dg, uint32_t begin, uint32_t end,
                              const uint8_t *bytes)
 {
     struct outcome outcome = {false, false};
     struct piece **at = dg->last != NULL && begin >= dg->last->end ? &dg->last->next : &dg->pieces;
+    int policy = g->hosts != NULL ? mb__overlap_of(g->hosts, &dg->key.dst) : g->config->overlap;
+    struct mb__extent fresh = {begin, end};
     uint32_t pos = begin;
     while (pos < end) {
         struct piece *old = *at;
@@ -281,7 +289,8 @@ static struct outcome insert(struct mb__defrag *g, struct datagram *dg, uint32_t
             uint8_t *there = old->bytes + (pos - old->begin);
             bool duplicate = old->begin == begin && old->end == end && memcmp(there, bytes, end - begin) == 0;
             outcome.overlap |= !duplicate;
-            if (g->config->overlap == MB_OVERLAP_LAST)
+            struct mb__extent extent = {old->begin, old->end};
+            if (mb__overlap_fresh_wins(MB__OVERLAP_IP, policy, fresh, extent))
                 memcpy(there, bytes + (pos - begin), upto - pos);
             pos = upto;
             continue;

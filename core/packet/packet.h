@@ -14,6 +14,7 @@
 #include "base/cursor.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/overlap.h"
 #include "mosbox.h"
 
 #define MB__MAX_LAYERS 8 /* most packets that one frame gives */
@@ -24,6 +25,9 @@ struct mb__decoder;
  * |memory|; both, |config| and |key| are borrowed for its life. NULL: no memory. */
 struct mb__decoder *mb__decoder_new(const struct mb_config *config, const struct mb__hash_key *key,
                                     struct mb__memory *memory, struct mb_stats *stats);
+/* Fragments that overlap are put together by the policy of the host they are for,
+ * of |hosts| (borrowed); without it, by config->overlap. */
+void mb__decoder_hosts(struct mb__decoder *d, const struct mb__overlap_hosts *hosts);
 void mb__decoder_free(struct mb__decoder *d);
 
 /* Decodes |frame| of link type |link| as frame |number| of the run. Fills

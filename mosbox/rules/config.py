@@ -41,6 +41,24 @@ DEFAULT_VARIABLES = {
     "TEREDO_PORTS": "3544",
     "SIP_PORTS": "[5060,5061]",
 }
+# Names of host-os-policy, and what overlaps come to on these systems.
+_OS_POLICIES = {
+    "first": "first",
+    "last": "last",
+    "bsd": "bsd",
+    "bsd-right": "bsd_right",
+    "old-linux": "old_linux",
+    "linux": "linux",
+    "old-solaris": "solaris",
+    "solaris": "solaris",
+    "hpux10": "bsd",
+    "hpux11": "hpux",
+    "irix": "bsd",
+    "macos": "macos",
+    "windows": "windows",
+    "vista": "first",
+    "windows2k3": "windows2003",
+}
 DEFAULT_PRIORITY = 3
 MAX_INCLUDES = 16
 
@@ -179,7 +197,20 @@ class Settings:
             "midstream": self.flag("stream.midstream"),
             "async_oneside": self.flag("stream.async-oneside"),
             "vlan_key": self.flag("vlan.use-for-tracking", True),
+            "overlap": "bsd",
+            **self.host_policies(),
         }
+
+    def host_policies(self) -> dict[str, list[str]]:
+        """Addresses of host-os-policy by our names of the policies."""
+        found: dict[str, list[str]] = {}
+        for name, policy in _OS_POLICIES.items():
+            prefixes = self.values.get(f"host-os-policy.{name}") or []
+            if isinstance(prefixes, str):
+                prefixes = prefixes.strip("[] ").split(",")
+            if prefixes:
+                found.setdefault(f"hosts.{policy}", []).extend(map(str, prefixes))
+        return found
 
     def path(self, key: str) -> Path | None:
         """A file, if one is named and there."""

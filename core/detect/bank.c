@@ -11,6 +11,8 @@
 
 #include "detect/rules.h"
 
+#define NARROW 24 /* sets of wider parts are not indexed */
+
 /* A fast pattern on its way into a bank. */
 struct entry {
     const uint8_t *bytes;
@@ -60,6 +62,9 @@ static int entries_add(struct entries *e, const struct mb__rule *rule, uint32_t 
 struct sorter {
     struct mb_rules *r;
     struct entries (*bank)[2];
+    struct mb__ip_range *range[2]; /* of IPONLY rules, by source and by destination */
+    uint32_t ranges[2];
+    uint32_t range_room[2];
 };
 
 static int put(struct sorter *s, uint32_t number, uint32_t kind, unsigned flags)
@@ -116,6 +121,57 @@ static int put_always(struct sorter *s, uint32_t number)
     return err;
 }
 
+/* How many addresses a pair covers, as a power of two rounded down. */
+static int width(const struct mb_addr *low, const struct mb_addr *high)
+{
+    for (int i = 0; i < 16; i++)
+        if (low->byte[i] != high->byte[i])
+            return 8 * (15 - i) + 7;
+    return 0;
+}
+
+/* Whether every part of the set is at most 2^NARROW addresses wide. */
+static bool narrow(const struct mb_rules *r, uint32_t set)
+{
+    if (set == 0)
+        return false;
+    const struct mb_addr *pairs = r->addresses[set - 1].pairs;
+    for (uint32_t i = 0; i < r->addresses[set - 1].count; i++)
+        if (width(&pairs[2 * i], &pairs[2 * i + 1]) > NARROW)
+            return false;
+    return true;
+}
+
+static int add_ranges(struct sorter *s, int which, uint32_t set, uint32_t number)
+{
+    const struct mb__set *from = &s->r->addresses[set - 1];
+    const struct mb_addr *pairs = from->pairs;
+    uint32_t wanted = s->ranges[which] + from->count;
+    if (wanted > s->range_room[which]) {
+        struct mb__ip_range *grown = realloc(s->range[which], 2 * (size_t)wanted * sizeof *grown);
+        if (grown == NULL)
+            return MB_ENOMEM;
+        s->range[which] = grown;
+        s->range_room[which] = 2 * wanted;
+    }
+    for (uint32_t i = 0; i < from->count; i++)
+        s->range[which][s->ranges[which]++] = (struct mb__ip_range){pairs[2 * i], pairs[2 * i + 1], number};
+    return 0;
+}
+
+/* A rule about addresses alone: indexed by those it names, if they are few. */
+static int put_addresses(struct sorter *s, uint32_t number)
+{
+    const struct mb_rule_head *h = s->r->rule[number].head;
+    if (h->flags & MB_RULE_BOTH_WAYS)
+        return mb__ids_add(&s->r->ip_only, number);
+    if (narrow(s->r, h->src))
+        return add_ranges(s, 0, h->src, number);
+    if (narrow(s->r, h->dst))
+        return add_ranges(s, 1, h->dst, number);
+    return mb__ids_add(&s->r->ip_only, number);
+}
+
 static int distribute(struct sorter *s, uint32_t number)
 {
     struct mb_rules *r = s->r;
@@ -125,7 +181,7 @@ static int distribute(struct sorter *s, uint32_t number)
     r->uses_app |= rule->head->app != MB_APP_UNKNOWN || rule->head->kind == MB_RULE_PROTO;
     switch (rule->head->kind) {
     case MB_RULE_DECODE: return mb__ids_add(&r->decode, number);
-    case MB_RULE_IPONLY: return mb__ids_add(&r->ip_only, number);
+    case MB_RULE_IPONLY: return put_addresses(s, number);
     case MB_RULE_PROTO: return mb__ids_add(&r->proto, number);
     case MB_RULE_TX:
         r->uses_stream |= rule->payload;
@@ -252,7 +308,7 @@ done:
 int mb__banks_build(struct mb_rules *r, char *err)
 {
     r->banks = MB__BANK_BUFFERS + r->buffers;
-    struct sorter s = {r, calloc(r->banks, sizeof *s.bank)};
+    struct sorter s = {.r = r, .bank = calloc(r->banks, sizeof *s.bank)};
     r->bank = calloc(r->banks, sizeof *r->bank);
     int code = s.bank != NULL && r->bank != NULL ? 0 : MB_ENOMEM;
     for (uint32_t i = 0; i < r->count && code >= 0; i++)
@@ -260,7 +316,13 @@ int mb__banks_build(struct mb_rules *r, char *err)
     for (uint32_t i = 0; i < r->banks && code >= 0; i++)
         for (int side = 0; side < 2 && code >= 0; side++)
             code = compile(&r->bank[i][side], &s.bank[i][side], err);
-    if (code == MB_ENOMEM && err != NULL)
+    if (code >= 0)
+        code = mb__ip_index_build(&r->ip_src, s.range[0], s.ranges[0]);
+    if (code >= 0)
+        code = mb__ip_index_build(&r->ip_dst, s.range[1], s.ranges[1]);
+    free(s.range[0]);
+    free(s.range[1]);
+    if ((code == MB_ENOMEM || code == MB_ELIMIT) && err != NULL)
         snprintf(err, MB_ERRBUF_SIZE, "%s", mb_error_text(code));
     for (uint32_t i = 0; i < r->banks && s.bank != NULL; i++) {
         free(s.bank[i][0].entry);
@@ -284,6 +346,8 @@ void mb__banks_free(struct mb_rules *r)
         bank_free(&r->bank[i][1]);
     }
     free(r->bank);
+    mb__ip_index_free(&r->ip_src);
+    mb__ip_index_free(&r->ip_dst);
     struct mb__ids *lists[] = {&r->decode, &r->ip_only, &r->proto, &r->tcp, &r->udp, &r->other};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->id);

@@ -87,6 +87,7 @@ struct mb_detect {
     struct mb__work *work;
     uint32_t work_count;
     uint32_t work_room;
+    bool unsorted;            /* the work list is out of order */
     struct mb__found *found;  /* config.max_alerts of them */
     uint32_t found_count;
     uint8_t *scratch_bytes;   /* for transforms of bodies */

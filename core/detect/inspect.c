@@ -30,6 +30,8 @@ static void add_work(struct mb_detect *d, uint32_t rule, struct mb__tx *tx)
         d->work = grown;
         d->work_room = room;
     }
+    if (d->work_count > 0 && d->work[d->work_count - 1].rule > rule)
+        d->unsorted = true;
     d->work[d->work_count++] = (struct mb__work){rule, tx};
 }
 
@@ -479,11 +481,22 @@ static void collect_half_matched(struct mb_detect *d, struct mb__look *look)
     c->count = kept;
 }
 
+static void add_indexed(struct mb_detect *d, const struct mb__ip_index *index, const struct mb_addr *a)
+{
+    const uint32_t *ids;
+    uint32_t n = mb__ip_index_find(index, a, &ids);
+    for (uint32_t i = 0; i < n; i++)
+        add_once(d, ids[i]);
+}
+
 static void collect_by_flow(struct mb_detect *d, struct mb__look *look)
 {
     struct mb__state *s = look->state;
-    if (s == NULL ? look->ip_version != 0 : !s->ip_only_done[look->side])
+    if (s == NULL ? look->ip_version != 0 : !s->ip_only_done[look->side]) {
         add_list(d, &d->rules->ip_only);
+        add_indexed(d, &d->rules->ip_src, &look->src);
+        add_indexed(d, &d->rules->ip_dst, &look->dst);
+    }
     if (s == NULL)
         return;
     s->ip_only_done[look->side] = true;
@@ -499,6 +512,7 @@ void mb__inspect(struct mb_detect *d, struct mb__look *look)
     uint32_t fresh = 0;
     d->round++;
     d->work_count = d->found_count = 0;
+    d->unsorted = false;
     if (look->packet != NULL && look->ip_version != 0 && !(look->packet->flags & MB_PKT_FRAGMENT)) {
         collect_by_flow(d, look);
         const struct mb_rules *r = d->rules;
@@ -519,7 +533,7 @@ void mb__inspect(struct mb_detect *d, struct mb__look *look)
     }
     if (s != NULL)
         collect_transactions(d, look);
-    if (d->work_count > 1)
+    if (d->unsorted)
         qsort(d->work, d->work_count, sizeof *d->work, by_rule);
     for (uint32_t i = 0; i < d->work_count; i++)
         try_work(d, look, &d->work[i]);

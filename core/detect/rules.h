@@ -17,6 +17,7 @@
 #include <hs/hs.h>
 #include <pcre2.h>
 
+#include "detect/ip_index.h"
 #include "mosbox.h"
 
 #define MB__MAX_BUFFERS 512      /* buffers with different transforms */
@@ -93,7 +94,9 @@ struct mb_rules {
     struct mb__bank (*bank)[2]; /* [kind or MB__BANK_BUFFERS + buffer][enum mb_side] */
     uint32_t banks;
     struct mb__ids decode;      /* DECODE rules */
-    struct mb__ids ip_only;
+    struct mb__ids ip_only;     /* IPONLY rules about wide parts of the address space */
+    struct mb__ip_index ip_src; /* IPONLY rules by source */
+    struct mb__ip_index ip_dst; /* IPONLY rules by destination */
     struct mb__ids proto;       /* PROTO rules */
     struct mb__ids tcp;         /* PACKET, STREAM and APP rules without a fast pattern */
     struct mb__ids udp;

@@ -96,7 +96,7 @@ class Steps(Lines):
         )
 
     def on_raw(self, packet: Any) -> None:
-        self.frame += 1
+        self.frame = packet.number
         if self.frame in self.asked:
             verb, *words = self.asked[self.frame].split()
             if verb == "look":
@@ -149,12 +149,13 @@ def steps(
     asked: dict[int, str],
     drops: dict[int, str],
     every_packet: bool = False,
+    scope: str = "",
 ) -> list[tuple[int, str]]:
     """The lines of a run, each with the number of the frame it came at, from 1."""
     base = PacketSteps if drops or every_packet else Steps
     if "rcv" in drops.values():
         base = ReceivedPacketSteps
-    kind = type(base.__name__, (base,), {"asked": asked, "drops": drops})
+    kind = type(base.__name__, (base,), {"asked": asked, "drops": drops, "scope": scope})
     with tempfile.TemporaryDirectory() as folder:
         pcap = write_pcap(Path(folder) / "frames.pcap", frames, nanoseconds=True)
         return run(kind, read=str(pcap), settings=settings).told

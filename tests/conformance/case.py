@@ -108,7 +108,7 @@ class Case:
         self.title = title
         self.text = text
         self.settings: dict[str, Any] = {}
-        self.policies: list[tuple[str, str]] = []
+        self.scope = ""
         self.show: list[str] = []
         self.flows = {"a": Flow(Talk(), {"client": 1000, "server": 5000})}
         self.flow = self.flows["a"]
@@ -154,6 +154,12 @@ class Case:
         key, value = words
         self.settings[key] = value
 
+    def _do_scope(self, words: list[str]) -> None:
+        self.scope = " ".join(words)
+
+    def _do_at(self, words: list[str]) -> None:
+        self.now = START + float(words[0])
+
     def _do_isn(self, words: list[str]) -> None:
         client, server = map(int, words)
         self.flow.talk.client_seq, self.flow.talk.server_seq = client, server
@@ -162,7 +168,8 @@ class Case:
     def _do_flow(self, words: list[str]) -> None:
         name, *ends = words
         if ends:
-            (src, sport), (dst, dport) = (end.rsplit(":", 1) for end in ends)
+            (src, sport), (dst, dport) = (re.split(r":(?=\d+$)", end) for end in ends)
+            src, dst = src.strip("[]"), dst.strip("[]")
             talk = Talk(src=src, dst=dst, sport=int(sport), dport=int(dport))
             self.flows[name] = Flow(talk, {"client": 1000, "server": 5000})
         self.flow = self.flows[name]
@@ -366,7 +373,7 @@ class Case:
                 if step.drop:
                     drops[len(frames)] = step.drop
         frames.append(Frame(CLOCK, self.now + STEP))
-        told = steps(frames, self.settings, asked, drops, every_packet)
+        told = steps(frames, self.settings, asked, drops, every_packet, self.scope)
         out: dict[int, list[str]] = {}
         for index, line in told:
             last = index > len(owner)

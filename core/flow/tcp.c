@@ -135,6 +135,16 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
     return 0;
 }
 
+/* While |to| waits for the answer to its SYN, a segment that echoes a timestamp it
+ * never sent, or one though it offered none, comes from nobody who saw the SYN. */
+static bool echoes_wrongly(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
+{
+    uint32_t tsval, tsecr;
+    if (to->state != MB_TCP_SYN_SENT || has(from, MB_SIDE_SYNC) || !mb__tcp_timestamps(p, &tsval, &tsecr))
+        return false;
+    return !has(to, MB_SIDE_TIMESTAMPS) || mb__seq_diff(tsecr, to->ts_recent) < 0;
+}
+
 /* ---- the short way -------------------------------------------------------- */
 
 /* The window that |to| may send into, as |p| from the other side says. */
@@ -231,6 +241,16 @@ static bool acks_syn(const struct mb_endpoint *to, const struct mb_packet *p)
     return mb__seq_diff(p->ack, to->isn) > 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
 }
 
+/* A valid answer after a reset: whoever was reset, the answering end was not. What
+ * was sent in its name, or crossed its answer, did not close the connection. */
+static void reopen(struct mb_flow *flow, struct mb_endpoint *to)
+{
+    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
+    flow->end_reason = MB_END_NONE;
+    to->flags &= (uint16_t)~MB_SIDE_RST;
+    to->state = MB_TCP_SYN_SENT;
+}
+
 static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
@@ -248,6 +268,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     }
     if (from->state >= SYNCHRONISED_FROM)
         return; /* the same SYN once more */
+    if (ack && flow->flags & MB_FLOW_CLOSED && has(to, MB_SIDE_ISN) && !has(from, MB_SIDE_SYNC))
+        reopen(flow, to);
     if (!has(from, MB_SIDE_ISN) || p->seq != from->isn) {
         step->restarted = has(from, MB_SIDE_SYNC);
         take_isn(from, p->seq);
@@ -333,7 +355,10 @@ void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, str
 {
     struct mb_endpoint *from = &flow->end[side];
     *step = (struct mb__tcp_step){.old_state = from->state};
-    if (p->tcp_flags & MB_TCP_RST) {
+    if (!(p->tcp_flags & MB_TCP_SYN) && echoes_wrongly(from, &flow->end[!side], p)) {
+        step->anomaly = MB_ANOMALY_TCP_PAWS;
+        step->rejected = true;
+    } else if (p->tcp_flags & MB_TCP_RST) {
         step->anomaly = judge_reset(flow, side, p);
         step->rejected = step->anomaly != 0;
         if (!step->rejected) {

@@ -109,8 +109,8 @@ void mb__detect_free(struct mb_detect *d)
 {
     if (d == NULL)
         return;
-    if (d->alert_free != NULL)
-        d->alert_free(d->alert_arg);
+    if (d->report_free != NULL)
+        d->report_free(d->report_arg);
     hs_free_scratch(d->scratch);
     if (d->matcher.context != NULL)
         mb__matcher_fini(&d->matcher);
@@ -146,8 +146,8 @@ static int on_message(struct mb_event *ev, void *arg)
 {
     struct mb_detect *d = arg;
     struct mb__state *s = ev->flow != NULL ? state_of(d, ev->flow) : NULL;
-    if (s != NULL && !s->pass)
-        mb__message(s, d->rules, ev, d->config.body_limit);
+    if (s != NULL)
+        mb__message(s, d->rules, ev, s->pass || s->drop ? 0 : d->config.body_limit);
     return 0;
 }
 
@@ -320,13 +320,26 @@ static void speak(struct mb_detect *d, const struct mb__found *f, uint8_t action
     d->stats.alerts++;
     if (alert->look->flow != NULL)
         alert->look->flow->flags |= MB_FLOW_ALERTED;
-    if (d->alert == NULL)
+    if (d->report == NULL)
         return;
     alert->rule = rule;
     alert->tx = f->tx;
     alert->stream = f->stream;
     alert->blocked = d->config.inline_mode && stops(action);
-    d->alert(d->alert_arg, alert);
+    d->report(d->report_arg, MB__REPORT_ALERT, alert);
+}
+
+/* Tells of a dropped packet, with the rule that wanted it first. */
+static void speak_of_drop(struct mb_detect *d, const struct outcome *outcome, uint32_t n, struct mb__alert *alert)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!stops(outcome[i].action))
+            continue;
+        alert->rule = &d->rules->rule[d->found[i].rule];
+        alert->blocked = true;
+        d->report(d->report_arg, MB__REPORT_DROP, alert);
+        return;
+    }
 }
 
 /* Carries the matches out in order: a pass ends them. */
@@ -342,9 +355,42 @@ static enum mb__verdict conclude(struct mb_detect *d, struct mb__look *look)
     for (uint32_t i = 0; i < n; i++)
         if (outcome[i].told)
             speak(d, &d->found[i], outcome[i].action, &alert);
-    if (verdict != MB__VERDICT_PASS && look->packet != NULL)
+    if (verdict != MB__VERDICT_PASS && look->packet != NULL) {
         d->stats.drops++;
+        if (d->report != NULL && d->config.inline_mode)
+            speak_of_drop(d, outcome, n, &alert);
+    }
     return d->config.inline_mode ? verdict : MB__VERDICT_PASS;
+}
+
+/* ---- records of transactions ------------------------------------------------ */
+
+static void report_tx(struct mb_detect *d, struct mb__look *look, struct mb__tx *tx)
+{
+    static const enum mb__report kinds[] = {[MB_APP_HTTP] = MB__REPORT_HTTP, [MB_APP_DNS] = MB__REPORT_DNS,
+                                            [MB_APP_TLS] = MB__REPORT_TLS, [MB_APP_SSH] = MB__REPORT_SSH};
+    struct mb__alert record = {.detect = d, .look = look, .tx = tx, .ts = d->now, .number = d->frame, .link = d->link};
+    tx->reported = true;
+    d->report(d->report_arg, kinds[tx->app], &record);
+    if (tx->app == MB_APP_HTTP && tx->length > 0) {
+        look_at_end(look, look->flow, MB_SERVER);
+        d->report(d->report_arg, MB__REPORT_FILE, &record);
+    }
+}
+
+/* Writes records of transactions that are over (all of them with |flow_ends|)
+ * and forgets those nothing more can be said of. */
+static void finish_transactions(struct mb_detect *d, struct mb_flow *flow, struct mb__state *s, bool flow_ends)
+{
+    for (struct mb__tx *tx = s->first; tx != NULL && d->report != NULL; tx = tx->next) {
+        bool over = tx->part[0].over && tx->part[1].over;
+        if (tx->reported || !(over || flow_ends) || tx->app < MB_APP_HTTP || tx->app > MB_APP_SSH)
+            continue;
+        struct mb__look look = {.state = s, .bits = s};
+        look_at_end(&look, flow, tx->app == MB_APP_DNS && !tx->part[MB_CLIENT].present ? MB_SERVER : MB_CLIENT);
+        report_tx(d, &look, tx);
+    }
+    mb__tx_sweep(s);
 }
 
 /* ---- for the engine -------------------------------------------------------- */
@@ -397,8 +443,8 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
         memset(d->loose.bits, 0, d->loose.bit_bytes);
     }
     enum mb__verdict verdict = conclude(d, &look);
-    if (look.state != NULL)
-        mb__tx_sweep(look.state); /* alerts have told of them */
+    if (look.state != NULL && look.state->first != NULL)
+        finish_transactions(d, flow, look.state, false);
     return verdict;
 }
 
@@ -414,7 +460,6 @@ static void look_without_packet(struct mb_detect *d, struct mb_flow *flow, struc
         look.stream = stream_bytes(d, &look);
     mb__inspect(d, &look);
     conclude(d, &look);
-    mb__tx_sweep(s);
 }
 
 /* Bytes before a gap and bytes after it are looked at apart. */
@@ -437,5 +482,7 @@ static int on_flow_end(struct mb_event *ev, void *arg)
     for (int side = MB_CLIENT; side <= MB_SERVER; side++)
         if (s != NULL && !s->pass && !s->drop)
             look_without_packet(d, ev->flow, s, side, true);
+    if (s != NULL)
+        finish_transactions(d, ev->flow, s, true);
     return 0;
 }

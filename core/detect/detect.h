@@ -52,7 +52,18 @@ struct mb__found {
     bool to_flow;      /* its verdict is the flow's */
 };
 
-/* What an alert tells. Valid during the call. */
+/* What is told to the outside. */
+enum mb__report {
+    MB__REPORT_ALERT, /* a rule */
+    MB__REPORT_DROP,  /* a packet was dropped; the rule is the first that wanted it */
+    MB__REPORT_HTTP,  /* a transaction is over; so are the next */
+    MB__REPORT_FILE,  /* a body that side sent */
+    MB__REPORT_DNS,
+    MB__REPORT_TLS,
+    MB__REPORT_SSH
+};
+
+/* What an alert or another report tells. Valid during the call. */
 struct mb__alert {
     const struct mb_detect *detect;
     const struct mb__rule *rule;
@@ -97,9 +108,9 @@ struct mb_detect {
     int link;
     int64_t now;
     struct mb_detect_stats stats;
-    void (*alert)(void *arg, const struct mb__alert *alert);
-    void *alert_arg;
-    void (*alert_free)(void *arg);
+    void (*report)(void *arg, enum mb__report what, const struct mb__alert *alert);
+    void *report_arg;
+    void (*report_free)(void *arg);
 };
 
 /* ---- for the engine -------------------------------------------------------- */

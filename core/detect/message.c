@@ -292,6 +292,24 @@ static struct mb_view status_text(const struct mb_http *h)
     return (struct mb_view){line.data + at, end - at};
 }
 
+/* The file name of a Content-Disposition (RFC 6266), quotes taken off. */
+static struct mb_view file_name(struct mb_view v)
+{
+    static const char key[] = "filename=";
+    const size_t key_len = sizeof key - 1;
+    for (uint32_t at = 0; at + key_len <= v.len; at++) {
+        if (strncasecmp((const char *)v.data + at, key, key_len) != 0)
+            continue;
+        uint32_t from = at + (uint32_t)key_len, to;
+        bool quoted = from < v.len && v.data[from] == '"';
+        from += quoted;
+        for (to = from; to < v.len && v.data[to] != (quoted ? '"' : ';'); to++)
+            ;
+        return (struct mb_view){v.data + from, to - from};
+    }
+    return (struct mb_view){NULL, 0};
+}
+
 static struct mb__part *http_response(struct mb__state *s, const struct mb_rules *r, const struct mb_http *h)
 {
     struct mb__tx *tx = http_tx(s, h);
@@ -300,6 +318,7 @@ static struct mb__part *http_response(struct mb__state *s, const struct mb_rules
     struct mb__part *p = &tx->part[MB_SERVER];
     tx->status = h->status;
     tx->content_type = mb__part_copy(p, mb__http_field(h, "content-type"));
+    tx->filename = mb__part_copy(p, file_name(mb__http_field(h, "content-disposition")));
     put(p, r, MB_BUF_HTTP_STAT_CODE, status_text(h));
     put(p, r, MB_BUF_HTTP_STAT_MSG, h->reason);
     put(p, r, MB_BUF_HTTP_RESPONSE_LINE, h->start_line);
@@ -318,6 +337,8 @@ static struct mb__part *http_body(struct mb__state *s, const struct mb_rules *r,
         return NULL;
     if (ev->side == MB_SERVER)
         tx->length += ev->len;
+    else
+        tx->sent += ev->len;
     struct mb__part *p = &tx->part[ev->side];
     bool wanted = r->uses[MB_BUF_FILE_DATA] ||
                   r->uses[ev->side == MB_SERVER ? MB_BUF_HTTP_RESPONSE_BODY : MB_BUF_HTTP_REQUEST_BODY];
@@ -333,6 +354,8 @@ static struct mb__part *http_end(struct mb__state *s, const struct mb_event *ev)
         return NULL;
     struct mb__part *p = &tx->part[ev->side];
     p->complete = p->body.complete = true;
+    if (ev->side == MB_SERVER)
+        tx->cut = ((const struct mb_http *)ev->record)->flags & MB_HTTP_TRUNCATED;
     return p;
 }
 
@@ -463,6 +486,7 @@ static struct mb__part *ssh_message(struct mb__state *s, const struct mb_rules *
         put(p, r, MB_BUF_SSH_SOFTWARE, m->software);
         return p;
     }
+    keep(&info->hassh[side], text_view(m->hassh));
     put(p, r, side == MB_CLIENT ? MB_BUF_SSH_HASSH : MB_BUF_SSH_HASSH_SERVER, text_view(m->hassh));
     put_hassh_string(p, r, m, side);
     p->complete = true;

@@ -42,6 +42,7 @@ static void session_free(struct mb__session *s)
     for (int side = 0; side < 2; side++) {
         free(s->ssh_proto[side]);
         free(s->ssh_software[side]);
+        free(s->hassh[side]);
     }
     free(s);
 }

@@ -88,9 +88,13 @@ struct mb__tx {
     struct mb__part part[2];
     uint32_t number;         /* of the flow's transactions, from 0 */
     uint8_t app;
+    bool reported;           /* a record of it was written */
     struct mb_view hostname, url, user_agent, referer, method, protocol, content_type;
+    struct mb_view filename; /* of the response's Content-Disposition */
     uint32_t status;
-    uint64_t length;
+    uint64_t length;         /* of the response's body */
+    uint64_t sent;           /* of the request's body */
+    bool cut;                /* the response's body is not whole */
     uint16_t dns_id, dns_flags;
     uint16_t rrtype[8];
     uint8_t rrtypes;
@@ -99,7 +103,7 @@ struct mb__tx {
 /* TLS and SSH: what alerts tell of the session. */
 struct mb__session {
     char *sni, *subject, *issuer, *serial, *fingerprint;
-    char *ssh_proto[2], *ssh_software[2];
+    char *ssh_proto[2], *ssh_software[2], *hassh[2];
     int64_t not_before, not_after;
     uint16_t version;
 };

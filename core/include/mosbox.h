@@ -357,8 +357,9 @@ struct mb_flow {
     uint8_t timer_kind;      /* which of the idle times applies */
     uint32_t rtt_server;     /* SYN to SYN/ACK, microseconds; 0: unknown */
     uint32_t rtt_client;     /* SYN/ACK to ACK, microseconds; 0: unknown */
-    uint32_t link[7];        /* table, wheel and age links; the flow floor's */
+    uint32_t link[6];        /* wheel and age links; the flow floor's */
     uint32_t anomalies;      /* odd segments counted */
+    uint32_t spare;
     struct mb_endpoint end[2]; /* by enum mb_side */
 };
 
@@ -1203,8 +1204,19 @@ enum mb_alert_format {
     MB_ALERT_FAST = 1 /* a line of fast.log */
 };
 
-/* From now on each alert is written to |o|, borrowed. At most 8 of them. 0 or < 0. */
-int mb_alert_log(struct mb_detect *d, int format, struct mb_output *o);
+/* What else an EVE log is told of. */
+enum mb_alert_event {
+    MB_ALERT_DROPS = 2,  /* packets dropped inline */
+    MB_ALERT_HTTP = 4,   /* transactions that are over; so are the next */
+    MB_ALERT_FILES = 8,  /* bodies of HTTP responses */
+    MB_ALERT_DNS = 16,
+    MB_ALERT_TLS = 32,
+    MB_ALERT_SSH = 64
+};
+
+/* From now on each alert, and in EVE records what |events| (of enum
+ * mb_alert_event) names, is written to |o|, borrowed. At most 8. 0 or < 0. */
+int mb_alert_log(struct mb_detect *d, int format, uint32_t events, struct mb_output *o);
 /* Copies the counters. */
 void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats);
 

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "detect/detect.h"
+#include "output/eve_app.h"
 #include "output/output.h"
 
 #define TCP 6
@@ -25,6 +26,7 @@ struct alert_log {
     struct {
         struct mb_output *to;
         int format;
+        uint32_t events; /* bit n: enum mb__report n */
     } log[MAX_LOGS];
     int count;
     struct mb__text text;
@@ -32,39 +34,6 @@ struct alert_log {
 };
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static void put_text(struct mb__text *t, const char *text)
-{
-    mb__json_string_raw(t, text, strlen(text));
-}
-
-static void put_view(struct mb__text *t, struct mb_view v)
-{
-    mb__json_string_raw(t, v.data, v.len);
-}
-
-/* "key": "view" unless the view is empty. */
-static void put_field(struct mb__text *t, const char *key, struct mb_view v)
-{
-    if (v.len == 0)
-        return;
-    mb__json_key(t, key, strlen(key));
-    put_view(t, v);
-}
-
-static void put_string(struct mb__text *t, const char *key, const char *text)
-{
-    if (text == NULL)
-        return;
-    mb__json_key(t, key, strlen(key));
-    put_text(t, text);
-}
-
-static void put_number(struct mb__text *t, const char *key, uint64_t v)
-{
-    mb__json_key(t, key, strlen(key));
-    mb__json_u64_raw(t, v);
-}
 
 static void put_base64(struct mb__text *t, const uint8_t *bytes, size_t len)
 {
@@ -99,73 +68,6 @@ static void put_printable(struct mb__text *t, const uint8_t *bytes, size_t len)
     MB__TEXT_LITERAL(t, "\"");
 }
 
-/* ---- ends ------------------------------------------------------------------- */
-
-static bool has_ports(int ip_proto)
-{
-    return ip_proto == TCP || ip_proto == UDP || ip_proto == SCTP;
-}
-
-/* IPv6 addresses with all their digits, as Suricata writes them. */
-static void put_addr(struct mb__text *t, const struct mb_addr *a)
-{
-    if (mb_addr_is_v4(a)) {
-        t->at += mb_addr_text(a, mb__text_room(t, MB_ADDR_TEXT));
-        return;
-    }
-    char *p = mb__text_room(t, MB_ADDR_TEXT);
-    for (int i = 0; i < 16; i += 2) {
-        p = mb__put_hex(p, (uint64_t)(a->byte[i] << 8 | a->byte[i + 1]), 4);
-        if (i < 14)
-            *p++ = ':';
-    }
-    t->at = p;
-}
-
-static void put_proto(struct mb__text *t, int ip_proto)
-{
-    const char *name = mb__ip_proto_name(ip_proto);
-    if (name != NULL)
-        mb__text_short(t, name, strlen(name));
-    else
-        t->at = mb__put_padded(mb__text_room(t, 3), (uint64_t)ip_proto, 3);
-}
-
-static void put_end(struct mb__text *t, const char *which, const struct mb_addr *a, uint16_t port, bool ports)
-{
-    mb__text_char(t, ',');
-    mb__text_char(t, '"');
-    mb__text_short(t, which, strlen(which));
-    MB__TEXT_LITERAL(t, "_ip\":\"");
-    put_addr(t, a);
-    MB__TEXT_LITERAL(t, "\"");
-    if (!ports)
-        return;
-    MB__TEXT_LITERAL(t, ",\"");
-    mb__text_short(t, which, strlen(which));
-    MB__TEXT_LITERAL(t, "_port\":");
-    mb__json_u64_raw(t, port);
-}
-
-/* A decoder event of a packet that is cut short tells of no addresses. */
-static void put_ends(struct mb__text *t, const struct mb__look *look, int kind)
-{
-    bool ports = has_ports(look->ip_proto);
-    bool cut = look->packet != NULL && look->packet->flags & MB_PKT_TRUNCATED;
-    if (look->ip_version == 0 || (cut && kind == MB_RULE_DECODE))
-        return;
-    put_end(t, "src", &look->src, look->sport, ports);
-    put_end(t, "dest", &look->dst, look->dport, ports);
-    MB__TEXT_LITERAL(t, ",\"proto\":\"");
-    put_proto(t, look->ip_proto);
-    MB__TEXT_LITERAL(t, "\"");
-    const struct mb_packet *p = look->packet;
-    if (p != NULL && p->flags & MB_PKT_L4 && (p->ip_proto == ICMP || p->ip_proto == ICMPV6)) {
-        put_number(t, "icmp_type", p->icmp_type);
-        put_number(t, "icmp_code", p->icmp_code);
-    }
-}
-
 /* ---- the alert ---------------------------------------------------------------- */
 
 static struct mb_view rule_text(const struct mb__rule *rule, uint32_t skip, uint32_t len)
@@ -187,125 +89,41 @@ static void put_party(struct mb__text *t, const char *key, const struct mb_addr 
 {
     mb__json_key(t, key, strlen(key));
     MB__TEXT_LITERAL(t, "{\"ip\":\"");
-    put_addr(t, a);
+    mb__eve_addr(t, a);
     MB__TEXT_LITERAL(t, "\"");
     if (ports)
-        put_number(t, "port", port);
+        mb__eve_number(t, "port", port);
     MB__TEXT_LITERAL(t, "}");
 }
 
 static void put_target(struct mb__text *t, const struct mb__look *look, unsigned flags)
 {
-    bool ports = has_ports(look->ip_proto), src_is_target = flags & MB_RULE_TARGET_SRC;
+    bool ports = mb__eve_has_ports(look->ip_proto), src_is_target = flags & MB_RULE_TARGET_SRC;
     if (!(flags & (MB_RULE_TARGET_SRC | MB_RULE_TARGET_DST)))
         return;
     put_party(t, src_is_target ? "target" : "source", &look->src, look->sport, ports);
     put_party(t, src_is_target ? "source" : "target", &look->dst, look->dport, ports);
 }
 
-static void put_alert(struct mb__text *t, const struct mb__alert *a)
+void mb__eve_alert(struct mb__text *t, const struct mb__alert *a)
 {
     const struct mb_rule_head *h = a->rule->head;
     MB__TEXT_LITERAL(t, ",\"alert\":{\"action\":");
-    put_text(t, a->blocked ? "blocked" : "allowed");
-    put_number(t, "gid", h->gid);
-    put_number(t, "signature_id", h->sid);
-    put_number(t, "rev", h->rev);
+    mb__eve_text(t, a->blocked ? "blocked" : "allowed");
+    mb__eve_number(t, "gid", h->gid);
+    mb__eve_number(t, "signature_id", h->sid);
+    mb__eve_number(t, "rev", h->rev);
     MB__JSON_KEY(t, "signature");
-    put_view(t, message(a->rule));
+    mb__eve_view(t, message(a->rule));
     MB__JSON_KEY(t, "category");
-    put_view(t, category(a->rule));
-    put_number(t, "severity", h->severity);
+    mb__eve_view(t, category(a->rule));
+    mb__eve_number(t, "severity", h->severity);
     put_target(t, a->look, h->flags);
     if (h->metadata_len > 0) {
         MB__JSON_KEY(t, "metadata");
         mb__text_bytes(t, a->rule->bytes + h->text + h->msg_len + h->category_len, h->metadata_len);
     }
     MB__TEXT_LITERAL(t, "}");
-}
-
-/* ---- what the application said -------------------------------------------------- */
-
-static void put_http(struct mb__text *t, const struct mb__tx *tx)
-{
-    MB__TEXT_LITERAL(t, ",\"http\":{");
-    put_field(t, "hostname", tx->hostname);
-    put_field(t, "url", tx->url);
-    put_field(t, "http_user_agent", tx->user_agent);
-    put_field(t, "http_content_type", tx->content_type);
-    put_field(t, "http_refer", tx->referer);
-    put_field(t, "http_method", tx->method);
-    put_field(t, "protocol", tx->protocol);
-    if (tx->status != 0)
-        put_number(t, "status", tx->status);
-    put_number(t, "length", tx->length);
-    MB__TEXT_LITERAL(t, "}");
-}
-
-static void put_tls(struct mb__text *t, const struct mb__session *s)
-{
-    static const char *const versions[] = {"SSLv3", "TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"};
-    MB__TEXT_LITERAL(t, ",\"tls\":{");
-    put_string(t, "subject", s->subject);
-    put_string(t, "issuerdn", s->issuer);
-    put_string(t, "serial", s->serial);
-    put_string(t, "fingerprint", s->fingerprint);
-    put_string(t, "sni", s->sni);
-    if (s->version >= 0x300 && s->version <= 0x304)
-        put_string(t, "version", versions[s->version - 0x300]);
-    MB__TEXT_LITERAL(t, "}");
-}
-
-static void put_dns(struct mb__text *t, const struct mb__tx *tx)
-{
-    bool answer = tx->dns_flags & 0x8000;
-    MB__TEXT_LITERAL(t, ",\"dns\":{\"");
-    if (answer)
-        MB__TEXT_LITERAL(t, "answer\":{\"type\":\"answer\"");
-    else
-        MB__TEXT_LITERAL(t, "query\":[{\"type\":\"query\"");
-    put_number(t, "id", tx->dns_id);
-    put_field(t, "rrname", tx->hostname);
-    put_number(t, "opcode", tx->dns_flags >> 11 & 15);
-    if (answer)
-        MB__TEXT_LITERAL(t, "}}");
-    else
-        MB__TEXT_LITERAL(t, "}]}");
-}
-
-static void put_ssh(struct mb__text *t, const struct mb__session *s)
-{
-    static const char *const sides[] = {"client", "server"};
-    MB__TEXT_LITERAL(t, ",\"ssh\":{");
-    for (int side = 0; side < 2; side++) {
-        if (s->ssh_proto[side] == NULL)
-            continue;
-        mb__json_key(t, sides[side], 6);
-        MB__TEXT_LITERAL(t, "{");
-        put_string(t, "proto_version", s->ssh_proto[side]);
-        put_string(t, "software_version", s->ssh_software[side]);
-        MB__TEXT_LITERAL(t, "}");
-    }
-    MB__TEXT_LITERAL(t, "}");
-}
-
-static void put_app(struct mb__text *t, const struct mb__alert *a)
-{
-    const struct mb_flow *flow = a->look->flow;
-    const struct mb__state *s = a->look->state;
-    if (flow == NULL || flow->app_proto == MB_APP_UNKNOWN)
-        return;
-    MB__JSON_KEY(t, "app_proto");
-    put_text(t, mb_app_proto_name(flow->app_proto));
-    const struct mb__tx *tx = a->tx != NULL ? a->tx : s != NULL ? s->last : NULL;
-    if (flow->app_proto == MB_APP_HTTP && tx != NULL)
-        put_http(t, tx);
-    else if (flow->app_proto == MB_APP_DNS && tx != NULL)
-        put_dns(t, tx);
-    else if (flow->app_proto == MB_APP_TLS && s != NULL && s->session != NULL)
-        put_tls(t, s->session);
-    else if (flow->app_proto == MB_APP_SSH && s != NULL && s->session != NULL)
-        put_ssh(t, s->session);
 }
 
 /* ---- flow, payload, packet ------------------------------------------------------- */
@@ -317,16 +135,16 @@ static void put_flow(struct mb__text *t, const struct mb__look *look, struct mb_
         return;
     const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
     MB__TEXT_LITERAL(t, ",\"direction\":");
-    put_text(t, look->side == MB_CLIENT ? "to_server" : "to_client");
+    mb__eve_text(t, look->side == MB_CLIENT ? "to_server" : "to_client");
     MB__TEXT_LITERAL(t, ",\"flow\":{");
-    put_number(t, "pkts_toserver", client->packets);
-    put_number(t, "pkts_toclient", server->packets);
-    put_number(t, "bytes_toserver", client->bytes);
-    put_number(t, "bytes_toclient", server->bytes);
+    mb__eve_number(t, "pkts_toserver", client->packets);
+    mb__eve_number(t, "pkts_toclient", server->packets);
+    mb__eve_number(t, "bytes_toserver", client->bytes);
+    mb__eve_number(t, "bytes_toclient", server->bytes);
     MB__JSON_KEY(t, "start");
     mb__json_iso_raw(t, iso, flow->first_ts);
-    put_end(t, "src", &client->addr, client->port, has_ports(flow->ip_proto));
-    put_end(t, "dest", &server->addr, server->port, has_ports(flow->ip_proto));
+    mb__eve_end(t, "src", &client->addr, client->port, mb__eve_has_ports(flow->ip_proto));
+    mb__eve_end(t, "dest", &server->addr, server->port, mb__eve_has_ports(flow->ip_proto));
     MB__TEXT_LITERAL(t, "}");
 }
 
@@ -344,7 +162,7 @@ static void put_payload(struct mb__text *t, const struct mb__alert *a)
         put_printable(t, b->data, len);
     }
     if (c->payload || c->payload_printable)
-        put_number(t, "stream", a->stream);
+        mb__eve_number(t, "stream", a->stream);
 }
 
 /* The link-layer header and all that follows. A datagram put together from
@@ -358,27 +176,28 @@ static void put_packet(struct mb__text *t, const struct mb__alert *a)
     MB__JSON_KEY(t, "packet");
     put_base64(t, whole ? p->frame : p->net, whole ? p->frame_len : p->net_len);
     MB__TEXT_LITERAL(t, ",\"packet_info\":{");
-    put_number(t, "linktype", whole ? (uint64_t)a->link : p->flags & MB_PKT_IPV6 ? 229 : 228);
+    mb__eve_number(t, "linktype", whole ? (uint64_t)a->link : p->flags & MB_PKT_IPV6 ? 229 : 228);
     if (!whole)
-        put_string(t, "linktype_name", p->flags & MB_PKT_IPV6 ? "IPv6" : "IPv4");
+        mb__eve_string(t, "linktype_name", p->flags & MB_PKT_IPV6 ? "IPv6" : "IPv4");
     else if (a->link == LINK_ETHERNET)
-        put_string(t, "linktype_name", "EN10MB");
+        mb__eve_string(t, "linktype_name", "EN10MB");
     MB__TEXT_LITERAL(t, "}");
 }
 
 static void put_verdict(struct mb__text *t, const struct mb__alert *a)
 {
     static const char *const names[] = {"pass", "drop", "drop", "alert"};
+    bool inline_mode = a->detect->config.inline_mode;
     if (!a->detect->config.verdict)
         return;
     MB__TEXT_LITERAL(t, ",\"verdict\":{\"action\":");
-    put_text(t, names[a->verdict]);
+    mb__eve_text(t, names[inline_mode || a->verdict == MB_RULE_PASS ? a->verdict : MB_RULE_ALERT]);
     if (a->reject & MB__REJECTS) {
-        put_string(t, "reject-target", a->reject & MB_RULE_REJECT_BOTH  ? "both"
+        mb__eve_string(t, "reject-target", a->reject & MB_RULE_REJECT_BOTH  ? "both"
                                        : a->reject & MB_RULE_REJECT_DST ? "to_server"
                                                                         : "to_client");
         MB__TEXT_LITERAL(t, ",\"reject\":[");
-        put_text(t, a->look->ip_proto == TCP ? "tcp-reset" : "icmp-prohib");
+        mb__eve_text(t, a->look->ip_proto == TCP ? "tcp-reset" : "icmp-prohib");
         MB__TEXT_LITERAL(t, "]");
     }
     MB__TEXT_LITERAL(t, "}");
@@ -414,59 +233,28 @@ static void put_tunnel(struct mb__text *t, const struct mb__alert *a)
     if (p == NULL || !(p->flags & MB_PKT_TUNNELLED) || outer->number != p->number || p->number == 0)
         return;
     MB__TEXT_LITERAL(t, ",\"tunnel\":{\"src_ip\":\"");
-    put_addr(t, &outer->src);
+    mb__eve_addr(t, &outer->src);
     MB__TEXT_LITERAL(t, "\"");
-    put_number(t, "src_port", outer->sport);
+    mb__eve_number(t, "src_port", outer->sport);
     MB__TEXT_LITERAL(t, ",\"dest_ip\":\"");
-    put_addr(t, &outer->dst);
+    mb__eve_addr(t, &outer->dst);
     MB__TEXT_LITERAL(t, "\"");
-    put_number(t, "dest_port", outer->dport);
+    mb__eve_number(t, "dest_port", outer->dport);
     MB__TEXT_LITERAL(t, ",\"proto\":\"");
-    put_proto(t, outer->ip_proto);
+    mb__eve_proto(t, outer->ip_proto);
     MB__TEXT_LITERAL(t, "\"");
-    put_number(t, "depth", p->tunnels);
+    mb__eve_number(t, "depth", p->tunnels);
     MB__TEXT_LITERAL(t, "}");
-}
-
-static void put_vlan(struct mb__text *t, const struct mb_packet *p)
-{
-    if (p == NULL || p->vlans == 0)
-        return;
-    MB__JSON_KEY(t, "vlan");
-    MB__TEXT_LITERAL(t, "[");
-    for (int i = 0; i < p->vlans && i < 2; i++)
-        mb__json_u64(t, p->vlan[i]);
-    MB__TEXT_LITERAL(t, "]");
-}
-
-static void put_origin(struct mb__text *t, const struct mb__look *look)
-{
-    const struct mb_packet *p = look->packet;
-    MB__JSON_KEY(t, "pkt_src");
-    if (p == NULL)
-        put_text(t, "stream (flow timeout)");
-    else if (p->flags & MB_PKT_REASSEMBLED)
-        put_text(t, "defrag");
-    else
-        put_text(t, "wire/pcap");
 }
 
 static void put_eve(struct mb__text *t, const struct mb__alert *a, struct mb__iso_cache *iso)
 {
     const struct mb__look *look = a->look;
-    MB__TEXT_LITERAL(t, "{\"timestamp\":");
-    mb__json_iso_raw(t, iso, a->ts);
-    if (look->flow != NULL)
-        put_number(t, "flow_id", mb_flow_stable_id(look->flow));
-    put_number(t, "pcap_cnt", a->number);
-    MB__TEXT_LITERAL(t, ",\"event_type\":\"alert\"");
-    put_vlan(t, look->packet);
-    put_ends(t, look, a->rule->head->kind);
-    put_origin(t, look);
+    mb__eve_head(t, "alert", a, iso);
     if (a->tx != NULL)
-        put_number(t, "tx_id", a->tx->number);
-    put_alert(t, a);
-    put_app(t, a);
+        mb__eve_number(t, "tx_id", a->tx->number);
+    mb__eve_alert(t, a);
+    mb__eve_app(t, look, a->tx);
     put_flow(t, look, iso);
     put_payload(t, a);
     put_packet(t, a);
@@ -480,7 +268,7 @@ static void put_eve(struct mb__text *t, const struct mb__alert *a, struct mb__is
 
 static void put_fast_end(struct mb__text *t, const struct mb_addr *a, uint16_t port, bool ports)
 {
-    put_addr(t, a);
+    mb__eve_addr(t, a);
     mb__text_char(t, ':');
     mb__json_u64_raw(t, ports ? port : 0);
 }
@@ -517,7 +305,7 @@ static void put_fast(struct mb__text *t, const struct mb__alert *a)
 {
     const struct mb_rule_head *h = a->rule->head;
     const struct mb__look *look = a->look;
-    bool ports = has_ports(look->ip_proto);
+    bool ports = mb__eve_has_ports(look->ip_proto);
     put_fast_time(t, a->ts);
     if (a->blocked)
         MB__TEXT_LITERAL(t, "  [Drop]");
@@ -535,7 +323,7 @@ static void put_fast(struct mb__text *t, const struct mb__alert *a)
     MB__TEXT_LITERAL(t, "] [Priority: ");
     mb__json_u64_raw(t, h->severity);
     MB__TEXT_LITERAL(t, "] {");
-    put_proto(t, look->ip_proto);
+    mb__eve_proto(t, look->ip_proto);
     MB__TEXT_LITERAL(t, "} ");
     put_fast_end(t, &look->src, look->sport, ports);
     MB__TEXT_LITERAL(t, " -> ");
@@ -545,13 +333,18 @@ static void put_fast(struct mb__text *t, const struct mb__alert *a)
 
 /* ---- the log ---------------------------------------------------------------------- */
 
-static void on_alert(void *arg, const struct mb__alert *a)
+static void on_report(void *arg, enum mb__report what, const struct mb__alert *a)
 {
     struct alert_log *l = arg;
     for (int i = 0; i < l->count; i++) {
+        bool eve = l->log[i].format == MB_ALERT_EVE;
+        if (!(l->log[i].events >> what & 1))
+            continue;
         mb__text_clear(&l->text);
-        if (l->log[i].format == MB_ALERT_EVE)
+        if (eve && what == MB__REPORT_ALERT)
             put_eve(&l->text, a, &l->iso);
+        else if (eve)
+            mb__eve_record(&l->text, what, a, &l->iso);
         else
             put_fast(&l->text, a);
         mb_output_write(l->log[i].to, l->text.start, mb__text_len(&l->text));
@@ -565,9 +358,9 @@ static void log_free(void *arg)
     free(l);
 }
 
-int mb_alert_log(struct mb_detect *d, int format, struct mb_output *o)
+int mb_alert_log(struct mb_detect *d, int format, uint32_t events, struct mb_output *o)
 {
-    struct alert_log *l = d->alert_arg;
+    struct alert_log *l = d->report_arg;
     if (format != MB_ALERT_EVE && format != MB_ALERT_FAST)
         return MB_EINVAL;
     if (l == NULL) {
@@ -575,13 +368,14 @@ int mb_alert_log(struct mb_detect *d, int format, struct mb_output *o)
         if (l == NULL)
             return MB_ENOMEM;
         mb__text_init(&l->text);
-        d->alert = on_alert;
-        d->alert_arg = l;
-        d->alert_free = log_free;
+        d->report = on_report;
+        d->report_arg = l;
+        d->report_free = log_free;
     }
     if (l->count == MAX_LOGS)
         return MB_ELIMIT;
     l->log[l->count].to = o;
+    l->log[l->count].events = format == MB_ALERT_EVE ? events | 1 : 1;
     l->log[l->count++].format = format;
     return 0;
 }

@@ -260,6 +260,18 @@ class Settings:
                         options[name] = alert.flag(name)
         return options
 
+    def wants_record(self, name: str) -> bool:
+        """Whether the yaml's eve-log output names a type of record; without a list: yes."""
+        lists = [
+            output["eve-log"].get("types")
+            for output in self.values.get("outputs") or []
+            if isinstance(output, dict) and isinstance(output.get("eve-log"), dict)
+        ]
+        kinds = [kind for types in lists if types for kind in types]
+        return not kinds or any(
+            name in kind if isinstance(kind, dict) else name == kind for kind in kinds
+        )
+
     def action_order(self) -> list[str]:
         """Actions, the first to be looked at first."""
         default = ["pass", "drop", "reject", "alert"]

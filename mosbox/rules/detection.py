@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 MAX_ALERTS = 15  # of one packet, as Suricata has it
 BODY_LIMIT = 100 << 10
+RECORDS = {
+    "drop": lib.MB_ALERT_DROPS,
+    "http": lib.MB_ALERT_HTTP,
+    "files": lib.MB_ALERT_FILES,
+    "dns": lib.MB_ALERT_DNS,
+    "tls": lib.MB_ALERT_TLS,
+    "ssh": lib.MB_ALERT_SSH,
+}
 
 
 class Detection:
@@ -44,16 +52,18 @@ class Detection:
         )
         with error_buffer(lib.MB_EINVAL) as (err, made):
             self.c = made(lib.mb_detect_new(engine.c, self.loaded.rules.c, config, err))
+        records = sum(bit for name, bit in RECORDS.items() if self.settings.wants_record(name))
         for output in outputs.of("eve"):
             engine.flow_log(lib.MB_FORMAT_EVE, output)
-        for output in outputs.of("eve", "json"):
-            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_EVE, output.c))
+            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_EVE, records, output.c))
+        for output in outputs.of("json"):
+            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_EVE, 0, output.c))
         lines = outputs.of("table")
         if fast_log is not None:
             self.fast = Output(fast_log, append=True)
             lines.append(self.fast)
         for output in lines:
-            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_FAST, output.c))
+            engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_FAST, 0, output.c))
 
     def stats(self) -> dict[str, int]:
         """The counters of struct mb_detect_stats."""

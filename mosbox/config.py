@@ -154,13 +154,19 @@ class _Keys:
                 self.config.core[name] = read(value)
             except ValueError as error:
                 raise ValueError(f"{key}: {error}") from None
-        elif take_hosts(key, value, self.config.core):
+        elif self._take_hosts(key, value):
             return True
         elif key in self.common:
             self.config.common[key] = self.common[key].value(value)
         else:
             return False
         return True
+
+    def _take_hosts(self, key: str, value: Any) -> bool:
+        try:
+            return take_hosts(key, value, self.config.core)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
 
     def hint(self, key: str) -> str:
         mine = [f"{self.app}.{name}" for name in self.options]

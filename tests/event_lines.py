@@ -46,7 +46,8 @@ class Lines(App):
         self._say("data", f"{data.side} {data.offset} {self._shown(data.bytes.decode('latin-1'))}")
 
     def on_retransmit(self, flow: Flow, data: Any) -> None:
-        old = flow.peek(data.side, data.offset, len(data)).decode("latin-1")
+        peeks = (flow.peek(data.side, data.offset + i, 1) for i in range(len(data)))
+        old = b"".join(byte or b"." for byte in peeks).decode("latin-1") if data.conflict else ""
         text = data.bytes.decode("latin-1")
         conflict = f" conflicts with {old!r}" if data.conflict else ""
         self._say("retransmit", f"{data.side} {data.offset} {text!r}{conflict}")

@@ -10,7 +10,7 @@ import pytest
 from program import mosbox, portwatch, records, scan
 
 from mosbox._core import ffi, lib
-from mosbox.config import Config, core_keys, read_config
+from mosbox.config import OVERLAPS, Config, core_keys, read_config
 from mosbox.options import Option, parse_duration, parse_size
 
 LIMIT = {"limit": Option(100, "ports", name="limit", type=int)}
@@ -77,6 +77,8 @@ def test_an_empty_file_is_no_mistake(tmp_path: Path, text: str) -> None:
         ("limits: {flows: many}\n", ":1: limits.flows: 'many' is not a number"),
         ("checksums: maybe\n", ":1: checksums: 'maybe' is none of ignore, verify"),
         ("- a\n- b\n", ":1: the file holds no keys"),
+        ("hosts: {linux: 10.0.0.0/99}\n", ":1: hosts.linux: '10.0.0.0/99'"),
+        ("hosts: {plan9: 10.0.0.0/8}\n", ":1: no key 'hosts.plan9'"),
         ("a: [1\nb: 2\n", ":2: "),
         ("a: \x00\n", "mosbox.yaml"),
         ("config: other.yaml\n", ":1: no key 'config'"),
@@ -86,6 +88,20 @@ def test_mistakes_name_file_and_line(tmp_path: Path, text: str, complaint: str) 
     with pytest.raises(ValueError, match=r"mosbox\.yaml") as caught:
         read(tmp_path, text)
     assert complaint in str(caught.value)
+
+
+def test_overlap_policies_of_hosts(tmp_path: Path) -> None:
+    text = "overlap: bsd\nhosts:\n  linux: [10.0.0.0/8, 2001:db8::1]\n  windows: 192.0.2.7\n"
+    config = read(tmp_path, text)
+    linux, windows = OVERLAPS["linux"], OVERLAPS["windows"]
+    assert config.core == {
+        "overlap": OVERLAPS["bsd"],
+        "hosts": [
+            ("10.0.0.0", 8, linux),
+            ("2001:db8::1", 128, linux),
+            ("192.0.2.7", 32, windows),
+        ],
+    }
 
 
 def test_every_field_of_the_core_has_a_key() -> None:

@@ -306,6 +306,24 @@ def test_settings_of_a_suricata_yaml(tmp_path: Path) -> None:
     assert not found.take("nonsense.key", "1")
 
 
+def test_host_os_policy_of_a_suricata_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "suricata.yaml"
+    file.write_text(
+        "%YAML 1.1\n---\n"
+        "host-os-policy:\n  windows: [0.0.0.0/0]\n  bsd: []\n"
+        "  linux: [10.0.0.0/8, '2001:db8::/32']\n  vista: 192.0.2.7\n"
+    )
+    found = Settings()
+    found.read_yaml(file)
+    core = found.core()
+    assert core["overlap"] == "bsd"
+    assert {key: value for key, value in core.items() if key.startswith("hosts.")} == {
+        "hosts.windows": ["0.0.0.0/0"],
+        "hosts.linux": ["10.0.0.0/8", "2001:db8::/32"],
+        "hosts.first": ["192.0.2.7"],
+    }
+
+
 # ---- what the core is given
 
 

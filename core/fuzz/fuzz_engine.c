@@ -456,7 +456,7 @@ static void start(struct run *r, const struct traffic *t, const uint8_t option[4
     config.max_fragments = option[0] & 8 ? 2 : 100;
     config.midstream = !(option[0] & 16);
     config.async_oneside = option[0] >> 5 & 1;
-    config.overlap = option[0] >> 6 & 1;
+    config.overlap = (option[1] >> 4) % MB_OVERLAP_COUNT;
     config.reassemble = !(option[0] & 128) || (option[1] & 1);
     *r = (struct run){.traffic = t, .meddle = option[2]};
     r->e = mb_engine_new(&config, NULL);

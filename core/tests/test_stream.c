@@ -180,10 +180,14 @@ struct oracle {
     size_t next; /* delivered */
 };
 
+/* Bytes that were ever sent for each place: what the policies of systems choose from. */
+static bool sent[STREAM][256];
+
 static void oracle_put(struct oracle *o, int overlap, size_t offset, const uint8_t *data, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         size_t at = offset + i;
+        sent[at][data[i]] = true;
         if (at < o->next || (o->known[at] && overlap == MB_OVERLAP_FIRST))
             continue;
         o->byte[at] = data[i];
@@ -196,6 +200,7 @@ static void random_run(unsigned seed, int overlap)
     struct oracle o = {0};
     uint8_t got[STREAM];
     size_t filled = 0;
+    memset(sent, 0, sizeof sent);
     srand(seed);
     begin(overlap, (uint32_t)(rand() % 3) * 40, 100000);
     for (int round = 0; round < 200; round++) {
@@ -216,11 +221,15 @@ static void random_run(unsigned seed, int overlap)
             o.next++;
         CHECK_INT(filled, o.next);
     }
-    CHECK_MEM(got, o.byte, filled);
+    bool exact = overlap <= MB_OVERLAP_LAST;
+    if (exact)
+        CHECK_MEM(got, o.byte, filled);
+    for (size_t at = 0; at < filled; at++)
+        CHECK(sent[at][got[at]]);
     uint8_t rest[STREAM];
     for (size_t at = filled; at < STREAM; at++)
         if (mb_stream_peek(&flow, MB_CLIENT, at, rest, 1) == 1)
-            CHECK(o.known[at] && o.byte[at] == rest[0]);
+            CHECK(o.known[at] && (exact ? o.byte[at] == rest[0] : sent[at][rest[0]]));
         else
             CHECK(!o.known[at]);
     end();
@@ -230,7 +239,7 @@ static void test_random(void)
 {
     for (unsigned seed = 1; seed <= 300; seed++) {
         int before = test_failures;
-        random_run(seed, seed % 2 ? MB_OVERLAP_FIRST : MB_OVERLAP_LAST);
+        random_run(seed, (int)(seed % MB_OVERLAP_COUNT));
         if (test_failures != before) {
             fprintf(stderr, "seed %u\n", seed);
             return;

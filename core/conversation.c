@@ -161,12 +161,16 @@ static int raise_gap(struct mb_engine *e, struct mb_flow *flow, int side, const 
 /* Shows bytes that are in order now. */
 static int deliver(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, struct mb_view view)
 {
-    struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
-    ev.offset = flow->end[side].next;
-    view = mb__stream_deliver(&e->streams, flow, side, view);
+    uint64_t offset = flow->end[side].next;
+    if (e->streams.history > 0)
+        view = mb__stream_deliver(&e->streams, flow, side, view);
+    else
+        flow->end[side].next += view.len;
     e->stats.stream_bytes += view.len;
     if (view.data == NULL || !needs_bytes(e, flow))
         return 0;
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
+    ev.offset = offset;
     ev.data = view.data;
     ev.len = view.len;
     if (mb__heard(flow, MB_EV_DATA)) {
@@ -392,7 +396,7 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
         return 0;
     if (p->tcp_flags & MB_TCP_SYN)
         return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
-    if (from->flags & MB_SIDE_NO_STREAM || !e->config.reassemble) {
+    if (from->flags & MB_SIDE_NO_STREAM) {
         mb__stream_clear(&e->streams, flow, side);
         count_data(flow, side, p, step->offset);
         return 0;
@@ -425,26 +429,18 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
 }
 
 /* The short way: no state changes, nothing is buffered, and nobody hears of
- * every packet. |*done| tells whether it was one of these. */
-static int plain_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool *done)
+ * every packet. Whether |p| is one of these; its payload is still to be shown. */
+static inline bool is_plain_segment(struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    *done = flow->streams == NULL && !mb__heard(flow, MB_EV_PACKET) &&
-            !((flow->end[side].flags | flow->end[!side].flags) & MB_SIDE_NO_STREAM) && e->config.reassemble &&
-            mb__tcp_advance(flow, side, p);
-    if (!*done)
-        return 0;
+    if (flow->streams != NULL || mb__heard(flow, MB_EV_PACKET) || !mb__tcp_advance(flow, side, p))
+        return false;
     flow->last_ts = p->ts;
-    struct mb_view view = {p->net + p->payload_off, p->payload_len};
-    return view.len > 0 ? deliver(e, flow, side, p, view) : 0;
+    return true;
 }
 
 static int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb__tcp_step step;
-    bool done;
-    int shortly = plain_segment(e, flow, side, p, &done);
-    if (done)
-        return shortly;
     mb__tcp_send(flow, side, p, &step);
     flow->last_ts = p->ts;
     if (step.restarted)
@@ -522,7 +518,7 @@ static int flush_stream(struct mb_engine *e, struct mb_flow *flow, int side)
 {
     struct mb_endpoint *from = &flow->end[side];
     int err = 0;
-    if (from->flags & MB_SIDE_SYNC && !(from->flags & MB_SIDE_NO_STREAM) && e->config.reassemble &&
+    if ((from->flags & (MB_SIDE_SYNC | MB_SIDE_NO_STREAM)) == MB_SIDE_SYNC &&
         flow->end[!side].flags & MB_SIDE_SEEN && mb__tcp_acked(from) > (int64_t)from->next)
         err = give_up_holes(e, flow, side, NULL, mb__tcp_acked(from));
     if (!(flow->end[!side].flags & MB_SIDE_SEEN)) /* nobody could acknowledge */
@@ -574,6 +570,8 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
         return NULL;
     if (p->ip_proto == 6 && !(p->tcp_flags & MB_TCP_SYN))
         flow->flags |= MB_FLOW_MIDSTREAM;
+    if (!e->config.reassemble)
+        flow->end[MB_CLIENT].flags = flow->end[MB_SERVER].flags = MB_SIDE_NO_STREAM;
     e->stats.flows++;
     if (e->flows.pool.used > e->stats.flows_peak)
         e->stats.flows_peak = e->flows.pool.used;
@@ -632,15 +630,18 @@ int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
     if (flow->flags & MB_FLOW_DROP) {
         e->dropped = true;
         flow->last_ts = p->ts;
+        if (e->detect != NULL)
+            mb__detect_dropped(e->detect, flow, side, p);
         return raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
     }
     if (p->ip_proto != 6) {
         err = datagram(e, flow, side, p, first);
+    } else if (is_plain_segment(flow, side, p)) {
+        if (p->payload_len > 0)
+            err = deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
     } else {
         err = tcp_packet(e, flow, side, p, first);
-        enum mb__timer_kind kind = tcp_timer(flow);
-        if (kind != flow->timer_kind)
-            mb__flows_set_timer(&e->flows, flow, kind, e->now);
+        mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
     }
     if (err >= 0 && e->detect != NULL)
         mb__engine_judge(e, flow, side, p);

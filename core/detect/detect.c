@@ -116,12 +116,25 @@ void mb__detect_free(struct mb_detect *d)
         mb__matcher_fini(&d->matcher);
     mb__tracker_free(d->thresholds);
     mb__tracker_free(d->bits);
+    for (uint32_t i = 0; i < d->files; i++)
+        free(d->file[i]);
     free(d->mark);
     free(d->work);
     free(d->found);
     free(d->scratch_bytes);
     free(d->loose.bits);
     free(d);
+}
+
+int mb_detect_file(struct mb_detect *d, const char *name)
+{
+    if (d->files == MB__MAX_FILES)
+        return MB_ELIMIT;
+    d->file[d->files] = strdup(name);
+    if (d->file[d->files] == NULL)
+        return MB_ENOMEM;
+    d->files++;
+    return 0;
 }
 
 void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats)
@@ -337,6 +350,7 @@ static void speak_of_drop(struct mb_detect *d, const struct outcome *outcome, ui
             continue;
         alert->rule = &d->rules->rule[d->found[i].rule];
         alert->blocked = true;
+        alert->by_rate = outcome[i].action != alert->rule->head->action;
         d->report(d->report_arg, MB__REPORT_DROP, alert);
         return;
     }
@@ -373,9 +387,17 @@ static void report_tx(struct mb_detect *d, struct mb__look *look, struct mb__tx 
     tx->reported = true;
     d->report(d->report_arg, kinds[tx->app], &record);
     if (tx->app == MB_APP_HTTP && tx->length > 0) {
-        look_at_end(look, look->flow, MB_SERVER);
+        look_at_end(look, look->flow, tx->server);
         d->report(d->report_arg, MB__REPORT_FILE, &record);
     }
+}
+
+/* Who is the source of a transaction's record: who asked, or sent the message. */
+static int record_side(const struct mb__tx *tx)
+{
+    if (tx->app == MB_APP_HTTP)
+        return !tx->server;
+    return tx->app == MB_APP_DNS && !tx->part[MB_CLIENT].present ? MB_SERVER : MB_CLIENT;
 }
 
 /* Writes records of transactions that are over (all of them with |flow_ends|)
@@ -387,7 +409,7 @@ static void finish_transactions(struct mb_detect *d, struct mb_flow *flow, struc
         if (tx->reported || !(over || flow_ends) || tx->app < MB_APP_HTTP || tx->app > MB_APP_SSH)
             continue;
         struct mb__look look = {.state = s, .bits = s};
-        look_at_end(&look, flow, tx->app == MB_APP_DNS && !tx->part[MB_CLIENT].present ? MB_SERVER : MB_CLIENT);
+        look_at_end(&look, flow, record_side(tx));
         report_tx(d, &look, tx);
     }
     mb__tx_sweep(s);
@@ -472,6 +494,17 @@ static int on_gap(struct mb_event *ev, void *arg)
     look_without_packet(d, ev->flow, s, ev->side, false);
     s->side[ev->side].inspected = ev->offset + ev->len;
     return 0;
+}
+
+void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb__look look = {.flow = flow, .side = (uint8_t)side, .state = mb_flow_user(flow, d->monitor)};
+    if (look.state == NULL || !look.state->drop || d->report == NULL)
+        return;
+    look_at_packet(&look, p);
+    struct mb__alert drop = {.detect = d, .look = &look, .ts = p->ts, .number = p->number, .link = p->link,
+                             .verdict = MB_RULE_DROP, .blocked = true};
+    d->report(d->report_arg, MB__REPORT_DROP, &drop);
 }
 
 /* What was never acknowledged is looked at when the flow is over. */

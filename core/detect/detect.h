@@ -21,6 +21,7 @@
 #include "detect/state.h"
 #include "detect/tracker.h"
 
+#define MB__MAX_FILES 256   /* whose names alerts tell */
 #define MB__MAX_ALERTS 256  /* of one packet, whatever is configured */
 #define MB__REJECTS (1u << 31)
 
@@ -71,6 +72,7 @@ struct mb__alert {
     const struct mb__tx *tx; /* NULL: none */
     bool stream;
     bool blocked;
+    bool by_rate;            /* drop: a rate_filter wanted it */
     uint8_t verdict;         /* what became of the packet: enum mb_rule_action */
     unsigned reject;         /* MB__REJECTS, and MB_RULE_REJECT_ flags of the rules that rejected it */
     int64_t ts;
@@ -104,6 +106,8 @@ struct mb_detect {
     uint8_t *scratch_bytes;   /* for transforms of bodies */
     uint32_t scratch_room;
     struct mb_packet outer;   /* the newest with a tunnel inside; its pointers are stale */
+    char *file[MB__MAX_FILES]; /* names of the sources, for alerts; in order */
+    uint32_t files;
     uint64_t frame;           /* number of the newest frame */
     int link;
     int64_t now;
@@ -119,6 +123,8 @@ struct mb_detect {
 struct mb_detect **mb__engine_detect(const struct mb_engine *e);
 /* All events of |p| are over. |flow| is NULL for a packet of none. */
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
+/* A packet of a flow that was dropped before. */
+void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
 void mb__detect_free(struct mb_detect *d);
 
 /* ---- between the files of this folder -------------------------------------- */

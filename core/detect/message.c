@@ -251,15 +251,20 @@ static struct mb__tx *http_tx(struct mb__state *s, const struct mb_http *h)
     if (tx != NULL || h->transaction < s->next_tx)
         return tx;
     s->next_tx = h->transaction;
-    return mb__tx_new(s, MB_APP_HTTP);
+    tx = mb__tx_new(s, MB_APP_HTTP);
+    if (tx != NULL)
+        tx->server = MB_SERVER;
+    return tx;
 }
 
-static struct mb__part *http_request(struct mb__state *s, const struct mb_rules *r, const struct mb_http *h)
+static struct mb__part *http_request(struct mb__state *s, const struct mb_rules *r, const struct mb_event *ev)
 {
+    const struct mb_http *h = ev->record;
     struct mb__tx *tx = http_tx(s, h);
     if (tx == NULL)
         return NULL;
-    struct mb__part *p = &tx->part[MB_CLIENT];
+    struct mb__part *p = &tx->part[ev->side];
+    tx->server = !ev->side;
     tx->method = mb__part_copy(p, h->method);
     tx->url = mb__part_copy(p, h->target);
     tx->hostname = mb__part_copy(p, h->host);
@@ -310,14 +315,17 @@ static struct mb_view file_name(struct mb_view v)
     return (struct mb_view){NULL, 0};
 }
 
-static struct mb__part *http_response(struct mb__state *s, const struct mb_rules *r, const struct mb_http *h)
+static struct mb__part *http_response(struct mb__state *s, const struct mb_rules *r, const struct mb_event *ev)
 {
+    const struct mb_http *h = ev->record;
     struct mb__tx *tx = http_tx(s, h);
     if (tx == NULL)
         return NULL;
-    struct mb__part *p = &tx->part[MB_SERVER];
+    struct mb__part *p = &tx->part[ev->side];
+    tx->server = ev->side;
     tx->status = h->status;
     tx->content_type = mb__part_copy(p, mb__http_field(h, "content-type"));
+    tx->location = mb__part_copy(p, mb__http_field(h, "location"));
     tx->filename = mb__part_copy(p, file_name(mb__http_field(h, "content-disposition")));
     put(p, r, MB_BUF_HTTP_STAT_CODE, status_text(h));
     put(p, r, MB_BUF_HTTP_STAT_MSG, h->reason);
@@ -335,13 +343,14 @@ static struct mb__part *http_body(struct mb__state *s, const struct mb_rules *r,
     struct mb__tx *tx = http_tx(s, h);
     if (tx == NULL)
         return NULL;
-    if (ev->side == MB_SERVER)
+    bool answer = ev->side == tx->server;
+    if (answer)
         tx->length += ev->len;
     else
         tx->sent += ev->len;
     struct mb__part *p = &tx->part[ev->side];
     bool wanted = r->uses[MB_BUF_FILE_DATA] ||
-                  r->uses[ev->side == MB_SERVER ? MB_BUF_HTTP_RESPONSE_BODY : MB_BUF_HTTP_REQUEST_BODY];
+                  r->uses[answer ? MB_BUF_HTTP_RESPONSE_BODY : MB_BUF_HTTP_REQUEST_BODY];
     if (wanted && !p->over)
         mb__part_body(p, ev->data, ev->len, limit);
     return p;
@@ -354,7 +363,7 @@ static struct mb__part *http_end(struct mb__state *s, const struct mb_event *ev)
         return NULL;
     struct mb__part *p = &tx->part[ev->side];
     p->complete = p->body.complete = true;
-    if (ev->side == MB_SERVER)
+    if (ev->side == tx->server)
         tx->cut = ((const struct mb_http *)ev->record)->flags & MB_HTTP_TRUNCATED;
     return p;
 }
@@ -497,8 +506,8 @@ static struct mb__part *dispatch(struct mb__state *s, const struct mb_rules *r, 
                                  uint32_t limit)
 {
     switch (ev->base) {
-    case MB_EV_HTTP_REQUEST: return http_request(s, r, ev->record);
-    case MB_EV_HTTP_RESPONSE: return http_response(s, r, ev->record);
+    case MB_EV_HTTP_REQUEST: return http_request(s, r, ev);
+    case MB_EV_HTTP_RESPONSE: return http_response(s, r, ev);
     case MB_EV_HTTP_BODY: return http_body(s, r, ev, limit);
     case MB_EV_HTTP_END: return http_end(s, ev);
     case MB_EV_TLS_HELLO: return tls_hello(s, r, ev->record);

@@ -89,7 +89,8 @@ struct mb__tx {
     uint32_t number;         /* of the flow's transactions, from 0 */
     uint8_t app;
     bool reported;           /* a record of it was written */
-    struct mb_view hostname, url, user_agent, referer, method, protocol, content_type;
+    uint8_t server;          /* HTTP: side that answers; the tap may have come too late to know ends */
+    struct mb_view hostname, url, user_agent, referer, method, protocol, content_type, location;
     struct mb_view filename; /* of the response's Content-Disposition */
     uint32_t status;
     uint64_t length;         /* of the response's body */

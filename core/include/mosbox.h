@@ -1198,6 +1198,8 @@ void mb_detect_config_init(struct mb_detect_config *c);
  * Belongs to the engine; |r| is borrowed. NULL and a sentence in |err|. */
 struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, const struct mb_detect_config *c,
                                 char *err);
+/* Alerts on packets of the next source tell |name|. At most 256 of them. 0 or < 0. */
+int mb_detect_file(struct mb_detect *d, const char *name);
 /* How an alert is written. */
 enum mb_alert_format {
     MB_ALERT_EVE = 0, /* Suricata's EVE alert record */

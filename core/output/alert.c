@@ -184,7 +184,7 @@ static void put_packet(struct mb__text *t, const struct mb__alert *a)
     MB__TEXT_LITERAL(t, "}");
 }
 
-static void put_verdict(struct mb__text *t, const struct mb__alert *a)
+void mb__eve_verdict(struct mb__text *t, const struct mb__alert *a)
 {
     static const char *const names[] = {"pass", "drop", "drop", "alert"};
     bool inline_mode = a->detect->config.inline_mode;
@@ -258,7 +258,7 @@ static void put_eve(struct mb__text *t, const struct mb__alert *a, struct mb__is
     put_flow(t, look, iso);
     put_payload(t, a);
     put_packet(t, a);
-    put_verdict(t, a);
+    mb__eve_verdict(t, a);
     put_ethernet(t, a);
     put_tunnel(t, a);
     MB__TEXT_LITERAL(t, "}\n");

@@ -12,6 +12,8 @@
 #define SCTP 132
 #define ICMP 1
 #define ICMPV6 58
+#define NS 1000000000LL
+#define DATE_AND_TIME 19 /* bytes of 2024-01-02T03:04:05 */
 
 void mb__eve_text(struct mb__text *t, const char *text)
 {
@@ -127,19 +129,40 @@ void mb__eve_http(struct mb__text *t, const struct mb__tx *tx)
     mb__eve_field(t, "protocol", tx->protocol);
     if (tx->status != 0)
         mb__eve_number(t, "status", tx->status);
+    if (tx->status >= 300 && tx->status < 400)
+        mb__eve_field(t, "redirect", tx->location);
     mb__eve_number(t, "length", tx->length);
     MB__TEXT_LITERAL(t, "}");
 }
 
+/* A certificate's time, whole seconds, UTC. */
+static void put_time(struct mb__text *t, const char *key, int64_t seconds)
+{
+    if (seconds > INT64_MAX / NS || seconds < INT64_MIN / NS)
+        return;
+    struct mb__iso_cache cache = {0};
+    char *p;
+    mb__json_key(t, key, strlen(key));
+    mb__text_char(t, '"');
+    p = mb__text_room(t, MB__TEXT_ISO);
+    mb__put_iso(p, &cache, seconds * NS);
+    t->at = p + DATE_AND_TIME;
+    mb__text_char(t, '"');
+}
+
 void mb__eve_tls(struct mb__text *t, const struct mb__session *s)
 {
-    static const char *const versions[] = {"SSLv3", "TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"};
+    static const char *const versions[] = {"SSLv3", "TLSv1", "TLS 1.1", "TLS 1.2", "TLS 1.3"};
     MB__TEXT_LITERAL(t, ",\"tls\":{");
     mb__eve_string(t, "subject", s->subject);
     mb__eve_string(t, "issuerdn", s->issuer);
     mb__eve_string(t, "serial", s->serial);
     mb__eve_string(t, "fingerprint", s->fingerprint);
     mb__eve_string(t, "sni", s->sni);
+    if (s->serial != NULL) {
+        put_time(t, "notbefore", s->not_before);
+        put_time(t, "notafter", s->not_after);
+    }
     if (s->version >= 0x300 && s->version <= 0x304)
         mb__eve_string(t, "version", versions[s->version - 0x300]);
     MB__TEXT_LITERAL(t, "}");
@@ -222,9 +245,11 @@ static void put_vlan(struct mb__text *t, const struct mb__look *look)
     MB__TEXT_LITERAL(t, "]");
 }
 
-static void put_origin(struct mb__text *t, const struct mb__look *look)
+static void put_origin(struct mb__text *t, const struct mb_detect *d, const struct mb__look *look)
 {
     const struct mb_packet *p = look->packet;
+    if (p != NULL && p->source < d->files)
+        mb__eve_string(t, "pcap_filename", d->file[p->source]);
     MB__JSON_KEY(t, "pkt_src");
     if (p == NULL)
         mb__eve_text(t, "stream (flow timeout)");
@@ -245,6 +270,5 @@ void mb__eve_head(struct mb__text *t, const char *event_type, const struct mb__a
     mb__eve_string(t, "event_type", event_type);
     put_vlan(t, look);
     mb__eve_ends(t, look, a->rule != NULL ? a->rule->head->kind : -1);
-    if (a->rule != NULL)
-        put_origin(t, look);
+    put_origin(t, a->detect, look);
 }

@@ -31,6 +31,8 @@ void mb__eve_ends(struct mb__text *t, const struct mb__look *look, int kind);
 void mb__eve_head(struct mb__text *t, const char *event_type, const struct mb__alert *a, struct mb__iso_cache *iso);
 /* The object "alert". */
 void mb__eve_alert(struct mb__text *t, const struct mb__alert *a);
+/* The object "verdict", if it is wanted. */
+void mb__eve_verdict(struct mb__text *t, const struct mb__alert *a);
 /* A whole record that is no alert. */
 void mb__eve_record(struct mb__text *t, enum mb__report what, const struct mb__alert *a, struct mb__iso_cache *iso);
 

@@ -49,7 +49,7 @@ static void put_file(struct mb__text *t, const struct mb__tx *tx)
 }
 
 /* Header fields of the packet that was dropped. */
-static void put_drop(struct mb__text *t, const struct mb_packet *p)
+static void put_drop(struct mb__text *t, const struct mb_packet *p, const char *reason)
 {
     MB__TEXT_LITERAL(t, ",\"drop\":{");
     mb__eve_number(t, "len", p->ip_len);
@@ -63,8 +63,15 @@ static void put_drop(struct mb__text *t, const struct mb_packet *p)
     } else if (p->ip_proto == UDP && p->flags & MB_PKT_L4) {
         mb__eve_number(t, "udplen", p->payload_len + 8);
     }
-    mb__eve_string(t, "reason", "rules");
+    mb__eve_string(t, "reason", reason);
     MB__TEXT_LITERAL(t, "}");
+}
+
+static const char *drop_reason(const struct mb__alert *a)
+{
+    if (a->rule == NULL)
+        return "flow drop";
+    return a->by_rate ? "threshold detection_filter" : "rules";
 }
 
 void mb__eve_record(struct mb__text *t, enum mb__report what, const struct mb__alert *a, struct mb__iso_cache *iso)
@@ -91,8 +98,10 @@ void mb__eve_record(struct mb__text *t, enum mb__report what, const struct mb__a
         mb__eve_ssh(t, session);
     if (what == MB__REPORT_DROP) {
         if (a->look->packet != NULL)
-            put_drop(t, a->look->packet);
-        mb__eve_alert(t, a);
+            put_drop(t, a->look->packet, drop_reason(a));
+        if (a->rule != NULL)
+            mb__eve_alert(t, a);
+        mb__eve_verdict(t, a);
     }
     MB__TEXT_LITERAL(t, "}\n");
 }

@@ -59,7 +59,8 @@ class Ids(App):
 
     def start(self) -> None:
         self.detection = Detection(self.load(), self.config, inline=self.simulate_inline)
-        self.detection.attach(self.engine, self.outputs, self.fast_log)
+        files = self._run.plan.read
+        self.detection.attach(self.engine, self.outputs, self.fast_log, files)
 
     def load(self) -> Loaded:
         """The rules, after telling what is wrong with them."""

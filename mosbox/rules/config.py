@@ -252,7 +252,8 @@ class Settings:
             eve = output.get("eve-log") if isinstance(output, dict) else None
             if not isinstance(eve, dict):
                 continue
-            options["ethernet"] = Settings(eve).flag("ethernet")
+            for name in ("ethernet", "pcap-file"):
+                options[name] = Settings(eve).flag(name)
             for kind in eve.get("types") or []:
                 if isinstance(kind, dict) and isinstance(kind.get("alert"), dict):
                     alert = Settings(kind["alert"])

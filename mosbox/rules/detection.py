@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mosbox._core import ffi, lib
@@ -35,8 +37,10 @@ class Detection:
         self.fast: Output | None = None
         self.c = ffi.NULL
 
-    def attach(self, engine: Engine, outputs: Outputs, fast_log: str | None) -> None:
-        """Makes the rules listen. Before the first packet."""
+    def attach(
+        self, engine: Engine, outputs: Outputs, fast_log: str | None, files: Sequence[str]
+    ) -> None:
+        """Makes the rules listen, before the first packet; ``files`` is what will be read."""
         wanted = self.settings.alert_options()
         limit = "app-layer.protocols.http.libhtp.default-config.response-body-limit"
         config = detect_config(
@@ -52,6 +56,8 @@ class Detection:
         )
         with error_buffer(lib.MB_EINVAL) as (err, made):
             self.c = made(lib.mb_detect_new(engine.c, self.loaded.rules.c, config, err))
+        for name in files if wanted.get("pcap-file", False) else ():
+            engine.check(lib.mb_detect_file(self.c, os.fsencode(name)))
         records = sum(bit for name, bit in RECORDS.items() if self.settings.wants_record(name))
         for output in outputs.of("eve"):
             engine.flow_log(lib.MB_FORMAT_EVE, output)

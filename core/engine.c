@@ -337,6 +337,8 @@ static bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
     if (!(p->flags & MB_PKT_IP) || p->flags & MB_PKT_FRAGMENT)
         return false;
     bool bad_sum = p->flags & (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM);
+    if (e->detect != NULL && p->ip_proto == 17) /* rules see what a network card will mend, as Suricata's do */
+        bad_sum = p->flags & MB_PKT_BAD_IP_SUM;
     if (bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY)
         return false;
     return p->flags & MB_PKT_L4 || !knows_transport(p->ip_proto);

@@ -335,13 +335,14 @@ static void count_data(struct mb_flow *flow, int side, const struct mb_packet *p
         from->next = (uint64_t)end;
 }
 
-/* Payload of a SYN (RFC 7413): it waits until the server acknowledges it. */
+/* Payload of a SYN (RFC 7413): it waits until the server acknowledges it, unless
+ * packets are held up for a verdict: then it is looked at now or never. */
 static int syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     e->streams.ranges_only = !needs_bytes(e, flow);
     if (mb__stream_put(&e->streams, flow, side, 0, p->net + p->payload_off, p->payload_len) != 0)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
-    return 0;
+    return e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : 0;
 }
 
 /* The SYN with payload was answered: by |p|, which took all of it or, the

@@ -105,6 +105,11 @@ no_memory:
     return NULL;
 }
 
+bool mb__detect_inline(const struct mb_detect *d)
+{
+    return d->config.inline_mode;
+}
+
 void mb__detect_free(struct mb_detect *d)
 {
     if (d == NULL)

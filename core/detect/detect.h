@@ -125,6 +125,8 @@ struct mb_detect **mb__engine_detect(const struct mb_engine *e);
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* A packet of a flow that was dropped before. */
 void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
+/* Whether bytes are inspected before they are acknowledged. */
+bool mb__detect_inline(const struct mb_detect *d);
 void mb__detect_free(struct mb_detect *d);
 
 /* ---- between the files of this folder -------------------------------------- */

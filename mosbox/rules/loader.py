@@ -30,9 +30,10 @@ class CoreRules:
     """A set of rules in the core; the target that programs are encoded for."""
 
     def __init__(self) -> None:
-        self.c = lib.mb_rules_new()
-        if self.c == ffi.NULL:
+        c = lib.mb_rules_new()
+        if c == ffi.NULL:
             raise MemoryError("no memory for rules")
+        self.c = ffi.gc(c, lib.mb_rules_free)
         self._error = ffi.new("char[]", lib.MB_ERRBUF_SIZE)
         self._addresses: dict[Ranges, int] = {}
         self._ports: dict[Ranges, int] = {}
@@ -78,11 +79,6 @@ class CoreRules:
         """Compiles the patterns; nothing can be added afterwards."""
         if lib.mb_rules_build(self.c, self._error) < 0:
             raise RuleError(self._sentence())
-
-    def close(self) -> None:
-        """Frees all."""
-        c, self.c = self.c, ffi.NULL
-        lib.mb_rules_free(c)
 
     def _sentence(self) -> str:
         return str(ffi.string(self._error).decode("utf-8", "replace"))

@@ -576,7 +576,7 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
     e->stats.flows++;
     if (e->flows.pool.used > e->stats.flows_peak)
         e->stats.flows_peak = e->flows.pool.used;
-    mb__flows_set_timer(&e->flows, flow, p->ip_proto == 6 ? MB__TIMER_TCP_SYN : datagram_timer(flow), e->now);
+    mb__flows_start_timer(&e->flows, flow, p->ip_proto == 6 ? MB__TIMER_TCP_SYN : datagram_timer(flow), e->now);
     *err = mb__events_attach(e->events, flow, p);
     return flow;
 }

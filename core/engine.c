@@ -42,7 +42,7 @@ void mb_config_init(struct mb_config *c)
         .timeout_tcp_syn = 5 * SECOND,
         .timeout_tcp = 300 * SECOND,
         .timeout_tcp_half = 300 * SECOND,
-        .timeout_tcp_closed = 5 * SECOND,
+        .timeout_tcp_closed = SECOND,
         .timeout_tcp_reset = SECOND / 10,
         .timeout_udp = 60 * SECOND,
         .timeout_icmp = 60 * SECOND,
@@ -140,7 +140,6 @@ void mb_engine_free(struct mb_engine *e)
         return;
     e->stop = true;
     if (e->sealed) {
-        e->config.reassemble = 0;
         for (struct mb_flow *flow = NULL; (flow = mb__flows_each(&e->flows, flow)) != NULL;) {
             flow->events = 0; /* freed without a word */
             mb__conversation_end(e, flow, MB_END_SHUTDOWN);
@@ -435,16 +434,14 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
         packets_of[taken] = (uint8_t)count;
         packets += count;
     }
-    for (int i = 0; i < packets; i++)
-        mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
     int err = 0, at = 0, done = 0;
     for (int i = 0; i < FLOWS_AHEAD && i < packets; i++)
-        mb__flows_prefetch_match(&e->flows, e->batch[i].hash);
+        mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
     do { /* a stop takes effect after the frame, however many were read ahead */
         e->stats.frames++;
         e->stats.frame_bytes += frames[done].wirelen;
         if (at + FLOWS_AHEAD < packets)
-            mb__flows_prefetch_match(&e->flows, e->batch[at + FLOWS_AHEAD].hash);
+            mb__flows_prefetch_flow(&e->flows, e->batch[at + FLOWS_AHEAD].hash);
         err = process_frame(e, &e->batch[at], packets_of[done]);
         if (err >= 0)
             err = pass_on(e, link, &frames[done]);
@@ -542,7 +539,7 @@ int mb_engine_finish(struct mb_engine *e)
     e->running = true;
     for (size_t i = 0; i < n; i++) {
         if (i + ENDING_AHEAD < n)
-            mb__flows_prefetch(&e->flows, endings[i + ENDING_AHEAD].flow);
+            mb__pool_prefetch(&e->flows.pool, mb__pool_number(&e->flows.pool, endings[i + ENDING_AHEAD].flow));
         int failed = mb__conversation_end(e, endings[i].flow, MB_END_SHUTDOWN);
         if (failed < 0 && err >= 0)
             err = failed;

@@ -41,6 +41,9 @@ _FORMATS = {
 }
 _KINDS = ("table", *_FORMATS)
 
+ZEEK_TIMES = {"timeouts.tcp_closed": "5s"}
+"""How Zeek divides traffic into connections, where mosbox does it in another way."""
+
 
 @dataclass
 class Sink:
@@ -84,6 +87,10 @@ class Outputs:
         except BaseException:
             self.close()
             raise
+
+    def settings(self) -> dict[str, str]:
+        """Keys of the configuration that the kinds of record ask for."""
+        return ZEEK_TIMES if self.of("zeek") else {}
 
     # -- the core writes
 

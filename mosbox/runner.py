@@ -123,7 +123,8 @@ class Run:
             type(app), specs, line_buffered=live, quiet=plan.quiet, collect=plan.collect
         )
         self._stack.callback(self.outputs.close)
-        self.engine = Engine(**{**core_settings(app.settings()), **plan.core})
+        settings = {**self.outputs.settings(), **app.settings()}
+        self.engine = Engine(**{**core_settings(settings), **plan.core})
         self.session = Session(self.engine, app.name, go_on=plan.on_error == "continue")
         self._stack.callback(self.session.close)
         self._stack.callback(self.engine.close)

@@ -7,10 +7,22 @@
 
 #include "mosbox.h"
 
+/* The number that |odd| times it is 1 modulo 2^64. Each step of Newton's
+ * doubles the bits that are right; an odd number is its own inverse in three. */
+static uint64_t inverse_of(uint64_t odd)
+{
+    uint64_t inverse = odd;
+    for (int bits = 3; bits < 64; bits *= 2)
+        inverse *= 2 - odd * inverse;
+    return inverse;
+}
+
 int mb__pool_init(struct mb__pool *p, size_t size, uint32_t limit)
 {
     memset(p, 0, sizeof *p);
-    p->stride = (size + 15) & ~(size_t)15;
+    p->stride = (size + 7) & ~(size_t)7;
+    p->shift = (uint32_t)__builtin_ctzll(p->stride);
+    p->inverse = inverse_of(p->stride >> p->shift);
     p->limit = limit;
     p->reserved = ((size_t)limit + 1) * p->stride;
     void *base = mmap(NULL, p->reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

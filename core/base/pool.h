@@ -26,6 +26,8 @@ struct mb__pool {
     uint32_t touched; /* slots ever taken: they have memory */
     uint32_t free;    /* head of the list of slots given back; 0: empty */
     size_t reserved;  /* bytes of address space */
+    uint64_t inverse; /* of the odd part of stride, modulo 2^64 */
+    uint32_t shift;   /* stride is that odd part * 2^shift */
 };
 
 /* Reserves address space for |limit| slots of |size| bytes. 0 or MB_ENOMEM. */
@@ -52,10 +54,12 @@ static inline void mb__pool_prefetch(const struct mb__pool *p, uint32_t n)
         __builtin_prefetch(slot + line, 1);
 }
 
-/* The number of |slot|. */
+/* The number of |slot|: an exact division, done by multiplying with the
+ * inverse, since a real one would cost as much as finding the slot. */
 static inline uint32_t mb__pool_number(const struct mb__pool *p, const void *slot)
 {
-    return (uint32_t)((size_t)((const uint8_t *)slot - p->base) / p->stride);
+    uint64_t bytes = (uint64_t)((const uint8_t *)slot - p->base);
+    return (uint32_t)((bytes >> p->shift) * p->inverse);
 }
 
 #endif

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define FIRST_ROUND 1024      /* buckets at the start */
-#define BUCKETS_PER_FLOW 2    /* a chain has half a flow on average */
+#define FIRST_ROUND 256       /* buckets at the start */
+#define FLOWS_PER_BUCKET 5    /* on average, before one is split: 13 bytes a flow, one in 15 overflows */
 #define VICTIM_CANDIDATES 8   /* how many of the oldest answered flows are compared */
 
 _Static_assert(sizeof(struct mb__wheel_link) == 4 * sizeof(uint32_t), "the wheel's link takes four numbers");
@@ -35,16 +35,18 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
     int err = mb__pool_init(&t->pool, sizeof(struct mb_flow) + extra, config->max_flows);
     if (err != 0)
         return err;
-    size_t buckets = (size_t)power_of_two_above(config->max_flows) * BUCKETS_PER_FLOW;
-    t->heads_reserved = buckets * sizeof *t->heads;
-    void *heads = mmap(NULL, t->heads_reserved, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (heads == MAP_FAILED) {
+    size_t buckets = 2 * (size_t)power_of_two_above(config->max_flows / FLOWS_PER_BUCKET);
+    t->buckets_reserved = buckets * sizeof *t->buckets;
+    void *memory = mmap(NULL, t->buckets_reserved, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || mb__pool_init(&t->overflow, sizeof *t->buckets, config->max_flows) != 0) {
+        if (memory != MAP_FAILED)
+            munmap(memory, t->buckets_reserved);
         mb__pool_fini(&t->pool);
         return MB_ENOMEM;
     }
-    (void)madvise(heads, t->heads_reserved, MADV_HUGEPAGE);
-    t->heads = heads;
+    (void)madvise(memory, t->buckets_reserved, MADV_HUGEPAGE);
+    t->buckets = memory;
     t->round = FIRST_ROUND;
     t->key_vlan = config->key_vlan;
     t->key_tunnel = config->key_tunnel;
@@ -62,72 +64,84 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
 
 void mb__flows_fini(struct mb__flows *t)
 {
-    if (t->heads != NULL)
-        munmap(t->heads, t->heads_reserved);
+    if (t->buckets != NULL) {
+        munmap(t->buckets, t->buckets_reserved);
+        mb__pool_fini(&t->overflow);
+    }
     mb__pool_fini(&t->pool);
     memset(t, 0, sizeof *t);
 }
 
-/* ---- keys ---------------------------------------------------------------- */
-
-static bool same_end(const struct mb_endpoint *end, const struct mb_addr *addr, uint16_t port)
-{
-    uint64_t a[2], b[2];
-    memcpy(a, &end->addr, sizeof a);
-    memcpy(b, addr, sizeof b);
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (uint64_t)(end->port ^ port)) == 0;
-}
-
-/* Who of |flow| sent |p|, or -1 if |p| is another flow's. */
-static int sender_of(const struct mb__flows *t, const struct mb_flow *flow, const struct mb_packet *p)
-{
-    if (flow->hash != p->hash || flow->ip_proto != p->ip_proto)
-        return -1;
-    if (t->key_vlan && flow->vlan != (p->vlans > 0 ? p->vlan[0] : 0))
-        return -1;
-    if (t->key_tunnel && flow->tunnel_id != p->tunnel_id)
-        return -1;
-    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
-    if (same_end(client, &p->src, p->sport) && same_end(server, &p->dst, p->dport))
-        return MB_CLIENT;
-    if (same_end(server, &p->src, p->sport) && same_end(client, &p->dst, p->dport))
-        return MB_SERVER;
-    return -1;
-}
-
-struct mb_flow *mb__flows_find(const struct mb__flows *t, const struct mb_packet *p, int *side)
-{
-    uint32_t n = t->heads[mb__flows_bucket(t, p->hash)];
-    while (n != 0) {
-        struct mb_flow *flow = mb__pool_at(&t->pool, n);
-        int sender = sender_of(t, flow, p);
-        if (sender >= 0) {
-            *side = sender;
-            return flow;
-        }
-        n = flow->link[MB__LINK_CHAIN];
-    }
-    return NULL;
-}
-
 /* ---- buckets ------------------------------------------------------------- */
 
-/* Moves the flows of bucket |split| that belong to its new twin there. */
+/* Puts a flow into bucket |b| or one of its overflow. False: no memory. */
+static bool bucket_add(struct mb__flows *t, struct mb__bucket *b, uint32_t hash, uint32_t flow)
+{
+    for (struct mb__bucket *more; b->count == MB__BUCKET_FLOWS; b = more) {
+        more = mb__bucket_more(t, b);
+        if (more != NULL)
+            continue;
+        uint32_t n = mb__pool_take(&t->overflow);
+        if (n == 0)
+            return false;
+        b->more = n;
+        more = mb__pool_at(&t->overflow, n);
+    }
+    b->hash[b->count] = hash;
+    b->flow[b->count++] = flow;
+    return true;
+}
+
+/* Gives up the last bucket of |first|'s row if it is empty; |before| is the one
+ * in front of it. */
+static void drop_empty(struct mb__flows *t, struct mb__bucket *before, struct mb__bucket *last)
+{
+    if (before == NULL || last->count > 0)
+        return;
+    mb__pool_give(&t->overflow, before->more);
+    before->more = 0;
+}
+
+/* Takes a flow out of the row of bucket |b|: the last one of the row comes in
+ * its place, so that only the last bucket is not full. */
+static void bucket_del(struct mb__flows *t, struct mb__bucket *b, uint32_t flow)
+{
+    struct mb__bucket *before = NULL, *last = b, *in = NULL;
+    uint32_t at = 0;
+    for (;; before = last, last = mb__bucket_more(t, last)) {
+        for (uint32_t i = 0; i < last->count && in == NULL; i++)
+            if (last->flow[i] == flow) {
+                in = last;
+                at = i;
+            }
+        if (last->more == 0)
+            break;
+    }
+    if (in == NULL)
+        return;
+    last->count--;
+    in->hash[at] = last->hash[last->count];
+    in->flow[at] = last->flow[last->count];
+    drop_empty(t, before, last);
+}
+
+/* Moves the flows of bucket |split| that belong to its new twin there. What no
+ * longer fits for want of memory, which the flows of one bucket cannot need,
+ * does not arise: both rows together are no longer than the one was. */
 static void split_bucket(struct mb__flows *t)
 {
-    uint32_t *from = &t->heads[t->split];
-    uint32_t *to = &t->heads[t->split + t->round];
-    while (*from != 0) {
-        struct mb_flow *flow = mb__pool_at(&t->pool, *from);
-        uint32_t *next = &flow->link[MB__LINK_CHAIN];
-        if (flow->hash & t->round) {
-            *to = *from;
-            *from = *next;
-            *next = 0;
-            to = next;
-        } else {
-            from = next;
-        }
+    struct mb__bucket *from = &t->buckets[t->split], *to = &t->buckets[t->split + t->round];
+    struct mb__bucket row = *from;
+    from->count = from->more = 0;
+    for (uint32_t n = 0;;) {
+        for (uint32_t i = 0; i < row.count; i++)
+            bucket_add(t, row.hash[i] & t->round ? to : from, row.hash[i], row.flow[i]);
+        if (n != 0)
+            mb__pool_give(&t->overflow, n);
+        n = row.more;
+        if (n == 0)
+            break;
+        row = *(struct mb__bucket *)mb__pool_at(&t->overflow, n);
     }
     if (++t->split == t->round) {
         t->round *= 2;
@@ -137,28 +151,9 @@ static void split_bucket(struct mb__flows *t)
 
 static void grow(struct mb__flows *t)
 {
-    size_t room = t->heads_reserved / sizeof *t->heads;
-    for (int i = 0; i < BUCKETS_PER_FLOW; i++) {
-        size_t buckets = (size_t)t->round + t->split;
-        if (buckets >= (size_t)t->pool.used * BUCKETS_PER_FLOW || buckets >= room)
-            return;
+    size_t buckets = (size_t)t->round + t->split;
+    if (buckets * FLOWS_PER_BUCKET < t->pool.used && (buckets + 1) * sizeof *t->buckets <= t->buckets_reserved)
         split_bucket(t);
-    }
-}
-
-static void chain(struct mb__flows *t, struct mb_flow *flow, uint32_t n)
-{
-    uint32_t *head = &t->heads[mb__flows_bucket(t, flow->hash)];
-    flow->link[MB__LINK_CHAIN] = *head;
-    *head = n;
-}
-
-static void unchain(struct mb__flows *t, struct mb_flow *flow, uint32_t n)
-{
-    uint32_t *from = &t->heads[mb__flows_bucket(t, flow->hash)];
-    while (*from != n)
-        from = &at(t, *from)->link[MB__LINK_CHAIN];
-    *from = flow->link[MB__LINK_CHAIN];
 }
 
 /* ---- age lists ----------------------------------------------------------- */
@@ -251,7 +246,11 @@ struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, in
     if (side == MB_SERVER)
         flow->flags |= MB_FLOW_SWAPPED;
     grow(t);
-    chain(t, flow, n);
+    if (!bucket_add(t, mb__flows_bucket(t, flow->hash), flow->hash, n)) {
+        flow->ip_version = 0;
+        mb__pool_give(&t->pool, n);
+        return NULL;
+    }
     list_append(t, &t->unanswered, flow, n);
     return flow;
 }
@@ -259,21 +258,17 @@ struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, in
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow)
 {
     uint32_t n = number(t, flow);
-    unchain(t, flow, n);
+    bucket_del(t, mb__flows_bucket(t, flow->hash), n);
     list_remove(t, list_of(t, flow), flow);
     mb__wheel_del(&t->wheel, n);
     flow->ip_version = 0; /* tells mb__flows_each() that the slot is empty */
     mb__pool_give(&t->pool, n);
 }
 
-void mb__flows_set_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now)
+void mb__flows_start_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now)
 {
     uint32_t n = number(t, flow);
-    bool in_wheel = flow->link[MB__LINK_WHEEL + 3] != 0;
-    bool later = in_wheel && t->timeout[kind] >= t->timeout[flow->timer_kind];
     flow->timer_kind = (uint8_t)kind;
-    if (later)
-        return; /* fires too soon and is put in again then */
     mb__wheel_del(&t->wheel, n);
     mb__wheel_add(&t->wheel, n, now + t->timeout[kind], now);
 }
@@ -304,6 +299,6 @@ struct mb_flow *mb__flows_each(const struct mb__flows *t, const struct mb_flow *
 
 uint64_t mb__flows_memory(const struct mb__flows *t)
 {
-    uint64_t buckets = (uint64_t)t->round + t->split;
-    return (uint64_t)t->pool.used * t->pool.stride + buckets * sizeof *t->heads;
+    uint64_t buckets = (uint64_t)t->round + t->split + t->overflow.used;
+    return (uint64_t)t->pool.used * t->pool.stride + buckets * sizeof *t->buckets;
 }

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* table -- all flows: found by key, expired by time, evicted by age
  *
- *   hash --> heads[] (linear hashing: grows by one bucket at a time)
- *              |
- *              v      next            next
- *            flow 7 -------> flow 123 -----> 0        slots of a pool, by number
+ *   hash --> buckets[], one cache line each (linear hashing: one more at a time)
+ *              | 7 hashes | 7 slot numbers | how many | more: an overflow bucket
+ *              v
+ *            flow 7         slots of a pool, by number
  *              |
  *              +-- in the timing wheel, by the idle time of its kind
  *              +-- in one of two age lists, oldest first:
  *                    unanswered: only one side has sent   evicted first
  *                    answered:   both have                then the idlest of these
  *
- * A packet costs two dependent cache misses, bucket and flow; the engine
- * prefetches the first for a whole burst, then of the second the hash, which
- * tells whether to fetch all of it, then looks up.
+ * Memory that was not looked at for long costs more than all else: a bucket
+ * holds the hashes, so that looking up, adding, deleting and growing touch no
+ * flow but the one that is meant. The engine fetches the bucket for a whole
+ * batch of packets, then the flow, then looks up.
  * The bucket array is reserved like the pool and touched as it grows: there is
  * no moment at which everything is moved.
  *
- * Invariants: a live flow is in exactly one chain, one age list and the wheel.
+ * Invariants: a live flow is in exactly one bucket, one age list and the wheel.
  */
 #ifndef MB_FLOW_TABLE_H
 #define MB_FLOW_TABLE_H
+
+#include <string.h>
 
 #include "base/pool.h"
 #include "base/wheel.h"
@@ -41,10 +44,19 @@ enum mb__timer_kind {
 
 /* What flow->link[] is used for. */
 enum mb__flow_link {
-    MB__LINK_CHAIN = 0, /* next flow in the bucket */
-    MB__LINK_WHEEL = 1, /* struct mb__wheel_link: four numbers */
-    MB__LINK_OLDER = 5,
-    MB__LINK_NEWER = 6
+    MB__LINK_WHEEL = 0, /* struct mb__wheel_link: four numbers */
+    MB__LINK_OLDER = 4,
+    MB__LINK_NEWER = 5
+};
+
+#define MB__BUCKET_FLOWS 7
+
+/* One cache line. */
+struct mb__bucket {
+    uint32_t hash[MB__BUCKET_FLOWS];
+    uint32_t flow[MB__BUCKET_FLOWS]; /* slot numbers */
+    uint32_t count;
+    uint32_t more;                   /* number of the next bucket in the overflow pool; 0: none */
 };
 
 struct mb__flow_list {
@@ -54,8 +66,9 @@ struct mb__flow_list {
 
 struct mb__flows {
     struct mb__pool pool;
-    uint32_t *heads;       /* buckets: number of the first flow */
-    size_t heads_reserved; /* bytes of address space */
+    struct mb__bucket *buckets;
+    size_t buckets_reserved;  /* bytes of address space */
+    struct mb__pool overflow; /* of buckets */
     uint32_t round;        /* buckets at the beginning of this round of splits, a power of two */
     uint32_t split;        /* next bucket to split */
     bool key_vlan;
@@ -72,9 +85,8 @@ struct mb__flows {
 int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t extra);
 void mb__flows_fini(struct mb__flows *t);
 
-/* The flow of |p| and, in |*side|, who of it sent |p|; NULL if there is none. */
-struct mb_flow *mb__flows_find(const struct mb__flows *t, const struct mb_packet *p, int *side);
-/* A new flow whose first packet is |p|, sent by |side|. NULL: the table is full. */
+/* A new flow whose first packet is |p|, sent by |side|. NULL: the table is full,
+ * or there is no memory for a bucket. */
 struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, int side);
 /* Takes the flow out and gives its slot back. */
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow);
@@ -83,8 +95,8 @@ void mb__flows_answered(struct mb__flows *t, struct mb_flow *flow);
 /* The flow to end when there is no room: the oldest unanswered one, else the
  * idlest among the oldest. NULL: the table is empty. */
 struct mb_flow *mb__flows_victim(struct mb__flows *t);
-/* Another idle time applies from |now| on. */
-void mb__flows_set_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now);
+/* Puts |flow| into the wheel, for idle time |kind| from |now| on. */
+void mb__flows_start_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now);
 /* The next flow that has been idle for its time at |now|, taken out of the
  * wheel; NULL when there is no more. */
 struct mb_flow *mb__flows_expired(struct mb__flows *t, int64_t now);
@@ -94,41 +106,83 @@ struct mb_flow *mb__flows_each(const struct mb__flows *t, const struct mb_flow *
 /* Bytes in use by flows and their table. */
 uint64_t mb__flows_memory(const struct mb__flows *t);
 
+/* Idle time |kind| applies from |now| on. A longer one than before needs no
+ * step now: the flow fires too soon and is put in again then. */
+static inline void mb__flows_set_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind,
+                                       int64_t now)
+{
+    if (t->timeout[kind] < t->timeout[flow->timer_kind])
+        mb__flows_start_timer(t, flow, kind, now);
+    else
+        flow->timer_kind = (uint8_t)kind;
+}
+
+static inline bool mb__same_end(const struct mb_endpoint *end, const struct mb_addr *addr, uint16_t port)
+{
+    uint64_t a[2], b[2];
+    memcpy(a, &end->addr, sizeof a);
+    memcpy(b, addr, sizeof b);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (uint64_t)(end->port ^ port)) == 0;
+}
+
+/* Who of |flow| sent |p|, or -1 if |p| is another flow's. */
+static inline int mb__flow_sender(const struct mb__flows *t, const struct mb_flow *flow, const struct mb_packet *p)
+{
+    if (flow->ip_proto != p->ip_proto)
+        return -1;
+    if (t->key_vlan && flow->vlan != (p->vlans > 0 ? p->vlan[0] : 0))
+        return -1;
+    if (t->key_tunnel && flow->tunnel_id != p->tunnel_id)
+        return -1;
+    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
+    if (mb__same_end(client, &p->src, p->sport) && mb__same_end(server, &p->dst, p->dport))
+        return MB_CLIENT;
+    if (mb__same_end(server, &p->src, p->sport) && mb__same_end(client, &p->dst, p->dport))
+        return MB_SERVER;
+    return -1;
+}
+
 /* The bucket that |hash| falls into. */
-static inline uint32_t mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
+static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
 {
     uint32_t b = hash & (t->round - 1);
-    return b < t->split ? hash & (2 * t->round - 1) : b;
+    return &t->buckets[b < t->split ? hash & (2 * t->round - 1) : b];
 }
 
-/* First step of a burst: the bucket will be needed. */
+/* The bucket after |b|, NULL if it is the last for its hashes. */
+static inline struct mb__bucket *mb__bucket_more(const struct mb__flows *t, const struct mb__bucket *b)
+{
+    return b->more == 0 ? NULL : mb__pool_at(&t->overflow, b->more);
+}
+
+/* The flow of |p| and, in |*side|, who of it sent |p|; NULL if there is none. */
+static inline struct mb_flow *mb__flows_find(const struct mb__flows *t, const struct mb_packet *p, int *side)
+{
+    for (const struct mb__bucket *b = mb__flows_bucket(t, p->hash); b != NULL; b = mb__bucket_more(t, b)) {
+        for (uint32_t i = 0; i < b->count; i++) {
+            if (b->hash[i] != p->hash)
+                continue;
+            struct mb_flow *flow = mb__pool_at(&t->pool, b->flow[i]);
+            if ((*side = mb__flow_sender(t, flow, p)) >= 0)
+                return flow;
+        }
+    }
+    return NULL;
+}
+
+/* First step of a batch: the bucket will be needed. */
 static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t hash)
 {
-    __builtin_prefetch(&t->heads[mb__flows_bucket(t, hash)]);
+    __builtin_prefetch(mb__flows_bucket(t, hash));
 }
 
-/* |flow| will be needed. */
-static inline void mb__flows_prefetch(const struct mb__flows *t, const struct mb_flow *flow)
-{
-    for (size_t line = 0; line < t->pool.stride; line += 64)
-        __builtin_prefetch((const char *)flow + line, 1);
-}
-
-/* Second step: the first flow of the bucket will be looked at. */
+/* Second step: the flow will be needed, if there is one. */
 static inline void mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
 {
-    const struct mb_flow *flow = mb__pool_at(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
-    __builtin_prefetch(&flow->hash);
-}
-
-/* Third step, shortly before: all of that flow if it is the one, else the next. */
-static inline void mb__flows_prefetch_match(const struct mb__flows *t, uint32_t hash)
-{
-    const struct mb_flow *flow = mb__pool_at(&t->pool, t->heads[mb__flows_bucket(t, hash)]);
-    if (flow->hash == hash)
-        mb__flows_prefetch(t, flow);
-    else
-        __builtin_prefetch(&((const struct mb_flow *)mb__pool_at(&t->pool, flow->link[MB__LINK_CHAIN]))->hash);
+    const struct mb__bucket *b = mb__flows_bucket(t, hash);
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->hash[i] == hash)
+            mb__pool_prefetch(&t->pool, b->flow[i]);
 }
 
 #endif

@@ -157,10 +157,11 @@ static void receive_window(struct mb_endpoint *from, struct mb_endpoint *to, con
         to->snd_max = edge;
 }
 
-/* Neither has sent a FIN, and both sequence spaces are known. */
+/* It has sent no FIN, its sequence space is known, its stream is on. */
 static bool in_full_flight(const struct mb_endpoint *end)
 {
-    return end->state == MB_TCP_ESTABLISHED && (end->flags & (MB_SIDE_SYNC | MB_SIDE_FIN)) == MB_SIDE_SYNC;
+    return end->state == MB_TCP_ESTABLISHED &&
+           (end->flags & (MB_SIDE_SYNC | MB_SIDE_FIN | MB_SIDE_NO_STREAM)) == MB_SIDE_SYNC;
 }
 
 /* RFC 7323 5.3, for a segment that is next: its timestamp is not older. */

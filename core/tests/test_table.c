@@ -40,7 +40,7 @@ static struct mb_flow *add(uint32_t n, int64_t ts)
     p.ts = ts;
     struct mb_flow *flow = mb__flows_add(&table, &p, MB_CLIENT);
     if (flow != NULL)
-        mb__flows_set_timer(&table, flow, MB__TIMER_UDP, ts);
+        mb__flows_start_timer(&table, flow, MB__TIMER_UDP, ts);
     return flow;
 }
 

@@ -9,8 +9,9 @@
  *   oldest <--> ... <--> newest                (by first fragment: expiry, eviction)
  *   done --> datagram bytes, whole             (until the burst is over)
  *
- * Where fragments overlap, the receiver's policy says whose bytes stand; pieces never overlap,
- * so a datagram is whole when the bytes in its pieces are as many as it has.
+ * Where IPv4 fragments overlap, the receiver's policy says whose bytes stand; an
+ * IPv6 datagram is let go of. Pieces never overlap, so a datagram is whole when
+ * the bytes in its pieces are as many as it has.
  * Limits: datagrams at once (the oldest makes room), pieces a datagram, and
  * the memory account. Time is the packet clock, so what is put together does
  * not depend on how frames come in bursts.
@@ -444,6 +445,10 @@ enum mb__layer mb__defrag_add(struct mb__walk *w, const struct mb__fragment_plac
     struct outcome outcome = insert(g, dg, place->offset, end, w->c.at);
     if (outcome.overlap)
         mb__odd(p, MB_ANOMALY_FRAG_OVERLAP);
+    if (outcome.overlap && dg->key.version == 6) { /* RFC 8200 4.5: all of it is let go of */
+        drop_datagram(g, dg);
+        return MB__LAYER_END;
+    }
     if (outcome.full)
         return mb__broken(w, MB_ANOMALY_FRAG_LIMIT);
     return dg->filled == dg->total ? deliver(w, dg) : MB__LAYER_END;

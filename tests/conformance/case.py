@@ -229,7 +229,7 @@ class Case:
         src, dst, sport, dport = self._ends(side)
         payload = b"".join(map(_payload, filter(_is_payload, words)))
         if "udp" in attributes:  # its datagram is so long; no checksum
-            parts = (sport, dport, 8 + int(attributes.pop("udp")), 0)
+            parts = (sport, dport, int(attributes.pop("udp")), 0)
             payload = b"".join(part.to_bytes(2, "big") for part in parts) + payload
         packet = wire.ip(
             src,

@@ -217,6 +217,8 @@ def test_a_wrong_checksum(ids: Ids) -> None:
         ('content:"len="; byte_jump:2,0,relative,string,dec; content:"X"; within:1', True),
         ('content:"len="; byte_extract:2,0,n,relative,string,dec; content:"X"; distance:n', True),
         ('content:"len="; byte_extract:2,0,n,relative,string,dec; byte_test:1,>,n,0', True),
+        ("byte_math:bytes 1,offset 0,oper -,rvalue 70,result n; isdataat:n", True),
+        ("byte_math:bytes 1,offset 0,oper *,rvalue 70,result n; isdataat:n", False),
     ],
 )  # fmt: skip
 def test_contents(ids: Ids, options: str, matches: bool) -> None:
@@ -403,6 +405,7 @@ ANSWER = response(b"<html>Secret   Words</html>")
         ('file_data; compress_whitespace; content:"Secret Words"', True),
         ('file_data; to_uppercase; content:"SECRET"', True),
         ('file_data; content:"secret"', False),
+        ('file.name; content:"c.php"; endswith', True),
         ('http.method; content:"POST"; http.uri; content:"nothing"', False),
         ('http.method; content:"POST"; content:"user=me"; http_client_body', True),
         ('content:"Tool/1"; http.method; content:"POST"', True),

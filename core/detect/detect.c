@@ -17,7 +17,7 @@
 
 void mb_detect_config_init(struct mb_detect_config *c)
 {
-    *c = (struct mb_detect_config){.max_alerts = 15, .window = 8192, .body_limit = 100 * 1024};
+    *c = (struct mb_detect_config){.max_alerts = 15, .window = 4096, .body_limit = 100 * 1024};
 }
 
 static int parts_new(struct mb_detect *d)

@@ -65,16 +65,13 @@ struct hit {
     struct mb_detect *d;
     const struct mb__bank *bank;
     struct mb__candidates *into; /* NULL: straight to the work list */
-    const struct mb__ids *decided;
+    const uint8_t *decided;      /* bits of rules that are settled; NULL: none are */
     uint64_t offset;
 };
 
-static bool contains(const struct mb__ids *ids, uint32_t id)
+static bool settled(const uint8_t *bits, uint32_t rule)
 {
-    for (uint32_t i = 0; i < ids->count; i++)
-        if (ids->id[i] == id)
-            return true;
-    return false;
+    return bits != NULL && bits[rule / 8] >> rule % 8 & 1;
 }
 
 static int on_hit(unsigned int id, unsigned long long from, unsigned long long to, unsigned int flags, void *context)
@@ -87,7 +84,7 @@ static int on_hit(unsigned int id, unsigned long long from, unsigned long long t
         uint32_t rule = hit->bank->ids[i];
         if (hit->into == NULL)
             add_once(hit->d, rule);
-        else if (!contains(hit->decided, rule))
+        else if (!settled(hit->decided, rule))
             mb__candidates_add(hit->into, rule, hit->offset);
     }
     return 0;
@@ -342,9 +339,12 @@ static struct mb__candidate *candidate_of(struct mb__part *part, uint32_t rule)
 }
 
 /* The candidate is settled, one way or the other. */
-static void decide(struct mb__part *part, struct mb__candidate *c)
+static void decide(const struct mb_detect *d, struct mb__part *part, struct mb__candidate *c)
 {
-    mb__ids_add(&part->decided, c->rule);
+    if (part->decided == NULL)
+        part->decided = calloc(d->rules->count / 8 + 1, 1);
+    if (part->decided != NULL)
+        part->decided[c->rule / 8] |= (uint8_t)(1 << c->rule % 8);
     *c = part->found.list[--part->found.count];
 }
 
@@ -352,7 +352,7 @@ static void decide(struct mb__part *part, struct mb__candidate *c)
 static void scan_part(struct mb_detect *d, const struct mb__look *look, struct mb__tx *tx, struct mb__part *part)
 {
     const struct mb_rules *r = d->rules;
-    struct hit hit = {.d = d, .into = &part->found, .decided = &part->decided};
+    struct hit hit = {.d = d, .into = &part->found, .decided = part->decided};
     for (uint32_t i = 0; i < part->values; i++) {
         struct mb__value *v = &part->value[i];
         if (!v->scanned)
@@ -454,7 +454,7 @@ static void try_work(struct mb_detect *d, struct mb__look *look, const struct mb
             return;
         answer = try_tx_rule(d, look, part, rule, c, &in_stream);
         if (answer != LATER)
-            decide(part, c);
+            decide(d, part, c);
     } else if (rule->head->kind == MB_RULE_STREAM) {
         answer = try_stream_rule(d, look, rule, w->rule, &in_stream);
         if (answer == LATER && look->state != NULL)

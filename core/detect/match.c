@@ -303,6 +303,30 @@ static bool try_byte_extract(struct mb__matcher *m, const struct mb__rule *rule,
     return true;
 }
 
+/* The result of byte_math, wrapped to 64 bits; false: it has none. */
+static bool calculate(unsigned operator, uint64_t left, uint64_t right, uint64_t *result)
+{
+    switch (operator) {
+    case '+': *result = left + right; return true;
+    case '-': *result = left - right; return true;
+    case '*': *result = left * right; return true;
+    case '/': *result = right != 0 ? left / right : 0; return right != 0;
+    case '<': *result = right < 64 ? left << right : 0; return true;
+    default: *result = right < 64 ? left >> right : 0; return true;
+    }
+}
+
+static bool try_byte_math(struct mb__matcher *m, const struct mb__rule *rule, const struct mb_rule_op *op,
+                          const struct mb__bytes *b, const struct step *s, struct outcome *out)
+{
+    uint64_t args[2], value;
+    arguments(rule, op, args);
+    if (!read_number(m, op, b, s->start, &value, &out->end))
+        return false;
+    uint64_t right = op->vars & MB_OPV_B ? m->var[op->b] : args[0];
+    return calculate(op->x, masked(value, args[1]), right, &m->var[op->d]);
+}
+
 static bool try_isdataat(const struct mb__matcher *m, const struct mb_rule_op *op, const struct mb__bytes *b,
                          const struct step *s)
 {
@@ -369,6 +393,7 @@ static bool try_op(struct mb__matcher *m, const struct mb__rule *rule, const str
     case MB_OP_BYTE_TEST: return try_byte_test(m, rule, op, b, s);
     case MB_OP_BYTE_JUMP: return try_byte_jump(m, rule, op, b, s, out);
     case MB_OP_BYTE_EXTRACT: return try_byte_extract(m, rule, op, b, s, out);
+    case MB_OP_BYTE_MATH: return try_byte_math(m, rule, op, b, s, out);
     case MB_OP_ISDATAAT: return try_isdataat(m, op, b, s);
     case MB_OP_BSIZE: return (b->len >= (uint32_t)op->a && b->len <= (uint32_t)op->b) != ((op->flags & MB_OPF_NOT) != 0);
     default: return try_base64(m, op, b, s);

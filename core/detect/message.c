@@ -54,6 +54,14 @@ static bool name_is(struct mb_view v, const char *name)
     return v.len == strlen(name) && strncasecmp((const char *)v.data, name, v.len) == 0;
 }
 
+struct mb_view mb__url_path(struct mb_view url)
+{
+    const uint8_t *query = url.len > 0 ? memchr(url.data, '?', url.len) : NULL;
+    if (query != NULL)
+        url.len = (uint32_t)(query - url.data);
+    return url;
+}
+
 struct mb_view mb__http_field(const struct mb_http *h, const char *name)
 {
     for (uint32_t i = 0; i < h->header_count; i++)
@@ -327,6 +335,7 @@ static struct mb__part *http_response(struct mb__state *s, const struct mb_rules
     tx->content_type = mb__part_copy(p, mb__http_field(h, "content-type"));
     tx->location = mb__part_copy(p, mb__http_field(h, "location"));
     tx->filename = mb__part_copy(p, file_name(mb__http_field(h, "content-disposition")));
+    mb__part_put(p, r, MB_BUF_FILE_NAME, tx->filename.len > 0 ? tx->filename : mb__url_path(tx->url));
     put(p, r, MB_BUF_HTTP_STAT_CODE, status_text(h));
     put(p, r, MB_BUF_HTTP_STAT_MSG, h->reason);
     put(p, r, MB_BUF_HTTP_RESPONSE_LINE, h->start_line);
@@ -393,11 +402,13 @@ static struct mb__part *tls_hello(struct mb__state *s, const struct mb_rules *r,
     if (h->server) {
         info->version = h->version;
         put(p, r, MB_BUF_JA3S_HASH, text_view(h->ja3));
+        put(p, r, MB_BUF_JA3S_STRING, h->ja3_string);
         return p;
     }
     keep(&info->sni, h->sni);
     put(p, r, MB_BUF_TLS_SNI, h->sni);
     put(p, r, MB_BUF_JA3_HASH, text_view(h->ja3));
+    put(p, r, MB_BUF_JA3_STRING, h->ja3_string);
     put(p, r, MB_BUF_JA4_HASH, text_view(h->ja4));
     put_alpn(p, r, h->alpn);
     p->complete = true;

@@ -14,6 +14,8 @@ struct mb__part *mb__message(struct mb__state *s, const struct mb_rules *r, cons
 
 /* The value of the first field called |name|; empty if there is none. */
 struct mb_view mb__http_field(const struct mb_http *h, const char *name);
+/* |url| without its query. */
+struct mb_view mb__url_path(struct mb_view url);
 /* |path| with %HH undone and . and .. segments taken out, into |out| of as many
  * bytes; its new length. */
 uint32_t mb__http_normalise(struct mb_view path, uint8_t *out);

@@ -142,7 +142,7 @@ static bool is_before(const struct mb_rule_op *op)
 
 static bool is_inspecting(const struct mb_rule_op *op)
 {
-    return op->type >= MB_OP_CONTENT && op->type <= MB_OP_BASE64_DECODE;
+    return op->type >= MB_OP_CONTENT && op->type <= MB_OP_BYTE_MATH;
 }
 
 static bool is_after(const struct mb_rule_op *op)
@@ -171,6 +171,7 @@ static bool op_sized(const struct mb_rule_op *op)
     case MB_OP_BYTE_JUMP:
         return op->len == 16;
     case MB_OP_BYTE_EXTRACT:
+    case MB_OP_BYTE_MATH:
         return op->len == 16 && (uint32_t)op->d < MB_RULE_VARS;
     case MB_OP_FLOWBITS:
     case MB_OP_SET_FLOWBITS:
@@ -264,7 +265,7 @@ static void summarise(struct mb_rules *r, struct mb__rule *rule)
                 rule->fast = (uint16_t)k;
                 rule->fast_inspect = (uint16_t)i;
             }
-            if (op->type == MB_OP_BASE64_DECODE || op->type == MB_OP_BYTE_EXTRACT)
+            if (op->type == MB_OP_BASE64_DECODE || op->type == MB_OP_BYTE_EXTRACT || op->type == MB_OP_BYTE_MATH)
                 rule->remembers = false; /* later inspections need what it left */
         }
     }

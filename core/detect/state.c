@@ -159,12 +159,12 @@ void mb__part_over(struct mb__part *p)
 {
     free(p->value);
     free(p->found.list);
-    free(p->decided.id);
+    free(p->decided);
     free(p->body.bytes);
     p->value = NULL;
     p->values = p->value_room = 0;
     p->found = (struct mb__candidates){0};
-    p->decided = (struct mb__ids){0};
+    p->decided = NULL;
     p->body = (struct mb__body){.complete = true};
     p->over = true;
 }

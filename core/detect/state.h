@@ -71,7 +71,7 @@ struct mb__part {
     uint32_t values;
     uint32_t value_room;
     struct mb__candidates found;
-    struct mb__ids decided;  /* rules that alerted, or can never match */
+    uint8_t *decided;        /* a bit a rule: it alerted, or can never match; NULL: none did */
     struct mb__body body;
     uint64_t ready;          /* stream offset at which its newest piece ended */
     bool present;            /* its head has come */

@@ -987,7 +987,10 @@ enum mb_buffer {
     MB_BUF_SSH_HASSH_STRING = 52,
     MB_BUF_SSH_HASSH_SERVER = 53,
     MB_BUF_SSH_HASSH_SERVER_STRING = 54,
-    MB_BUF_COUNT = 55
+    MB_BUF_JA3_STRING = 55,
+    MB_BUF_JA3S_STRING = 56,
+    MB_BUF_FILE_NAME = 57,
+    MB_BUF_COUNT = 58
 };
 
 /* What is done to a buffer's bytes before they are inspected. */
@@ -1004,7 +1007,7 @@ enum mb_transform {
 };
 
 /* Operations. Those up to MB_OP_STREAM_SIZE look at the packet or its flow,
- * those up to MB_OP_BASE64_DECODE at the bytes of an inspection, the rest is
+ * those up to MB_OP_BYTE_MATH at the bytes of an inspection, the rest is
  * done when all of the others said yes. a, b, c, d: see each. */
 enum mb_rule_op_type {
     MB_OP_DSIZE = 1,         /* payload length in range a..b */
@@ -1048,6 +1051,7 @@ enum mb_rule_op_type {
     MB_OP_ISDATAAT = 45,     /* c: how many bytes on */
     MB_OP_BSIZE = 46,        /* in range a..b */
     MB_OP_BASE64_DECODE = 47, /* a: at most so many bytes, c offset */
+    MB_OP_BYTE_MATH = 48,    /* a bytes, b value, c offset, d variable; x: '+', '-', '*', '/', '<' or '>' */
 
     MB_OP_THRESHOLD = 60,    /* a: enum mb_threshold, b count, c seconds, d: enum mb_track; y: action, timeout in data */
     MB_OP_SUPPRESS = 61,     /* d: enum mb_track, a: address set */

@@ -2,8 +2,8 @@
 /* eve_record -- EVE records of transactions, files and dropped packets */
 #include <string.h>
 
-#include "base/cursor.h"
 #include "base/json.h"
+#include "detect/message.h"
 #include "output/eve_app.h"
 
 #define TCP 6
@@ -25,19 +25,10 @@ static void put_dns(struct mb__text *t, const struct mb__tx *tx)
     MB__TEXT_LITERAL(t, "}");
 }
 
-/* The path of a request's target: no scheme, authority or query. */
-static struct mb_view path_of(struct mb_view url)
-{
-    const uint8_t *query = url.len > 0 ? memchr(url.data, '?', url.len) : NULL;
-    if (query != NULL)
-        url.len = (uint32_t)(query - url.data);
-    return url;
-}
-
 static void put_file(struct mb__text *t, const struct mb__tx *tx)
 {
     MB__TEXT_LITERAL(t, ",\"fileinfo\":{");
-    mb__eve_field(t, "filename", tx->filename.len > 0 ? tx->filename : path_of(tx->url));
+    mb__eve_field(t, "filename", tx->filename.len > 0 ? tx->filename : mb__url_path(tx->url));
     MB__JSON_KEY(t, "gaps");
     mb__json_bool_raw(t, false);
     mb__eve_string(t, "state", tx->cut ? "TRUNCATED" : "CLOSED");

@@ -59,7 +59,8 @@ def _table() -> dict[str, Buffer]:
             http.response_body MB_BUF_HTTP_RESPONSE_BODY < http_server_body
             http.request_header MB_BUF_HTTP_REQUEST_FIELD > http_request_header
             http.response_header MB_BUF_HTTP_RESPONSE_FIELD < http_response_header
-            file.data MB_BUF_FILE_DATA = file_data""",
+            file.data MB_BUF_FILE_DATA = file_data
+            file.name MB_BUF_FILE_NAME < file_name""",
         lib.MB_APP_TLS: """
             tls.sni MB_BUF_TLS_SNI > tls_sni
             tls.cert_subject MB_BUF_TLS_SUBJECT < tls_cert_subject
@@ -69,6 +70,8 @@ def _table() -> dict[str, Buffer]:
             tls.certs MB_BUF_TLS_CERTS < tls_certs
             tls.alpn MB_BUF_TLS_ALPN > tls_alpn
             ja3.hash MB_BUF_JA3_HASH > ja3_hash
+            ja3.string MB_BUF_JA3_STRING > ja3_string
+            ja3s.string MB_BUF_JA3S_STRING < ja3s_string
             ja3s.hash MB_BUF_JA3S_HASH < ja3s_hash
             ja4.hash MB_BUF_JA4_HASH > ja4_hash""",
         lib.MB_APP_DNS: """

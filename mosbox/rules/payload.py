@@ -275,6 +275,14 @@ def byte_jump(draft: Draft, value: str, option: Option) -> None:
     draft.inspect(op)
 
 
+def _new_variable(draft: Draft, name: str) -> int:
+    """The number of a variable that is given a value."""
+    found = draft.variables.setdefault(name, len(draft.variables))
+    if found >= lib.MB_RULE_VARS:
+        raise RuleError(f"a rule has at most {lib.MB_RULE_VARS} variables")
+    return found
+
+
 @keyword("byte_extract")
 def byte_extract(draft: Draft, value: str, option: Option) -> None:
     """Reads a number into a variable."""
@@ -285,10 +293,40 @@ def byte_extract(draft: Draft, value: str, option: Option) -> None:
     _count(draft, op, args[0], 23)
     _offset(draft, op, args[1])
     multiplier, mask = _arguments(draft, op, args[3:], "byte_extract")
-    op.d = draft.variables.setdefault(args[2], len(draft.variables))
-    if op.d >= lib.MB_RULE_VARS:
-        raise RuleError(f"a rule has at most {lib.MB_RULE_VARS} byte_extract variables")
+    op.d = _new_variable(draft, args[2])
     op.data = struct.pack("=QQ", multiplier, mask)
+    draft.inspect(op)
+
+
+_MATH = {"+": "+", "-": "-", "*": "*", "/": "/", "<<": "<", ">>": ">"}
+
+
+@keyword("byte_math")
+def byte_math(draft: Draft, value: str, option: Option) -> None:
+    """Reads a number and leaves the result of a calculation in a variable."""
+    op = Op(lib.MB_OP_BYTE_MATH)
+    named = {name: text.strip() for name, _, text in (w.partition(" ") for w in words(value))}
+    if not {"bytes", "offset", "oper", "rvalue", "result"} <= named.keys():
+        raise RuleError("byte_math is: bytes, offset, oper, rvalue, result, ...")
+    _count(draft, op, named.pop("bytes"), 23)
+    _offset(draft, op, named.pop("offset"))
+    operator = named.pop("oper")
+    if operator not in _MATH:
+        raise RuleError(f"operator '{operator}' is unknown")
+    op.x = ord(_MATH[operator])
+    right, wanted = named.pop("rvalue"), 0
+    if right[:1].isalpha() or right[:1] == "_":
+        op.b = draft.variable(right)
+        op.vars |= lib.MB_OPV_B
+    else:
+        wanted = number(right, 0, 0xFFFFFFFF)
+    op.d = _new_variable(draft, named.pop("result"))
+    base = named.pop("string", "")
+    order = named.pop("endian", "big")
+    rest = [f"{name} {text}".strip() for name, text in named.items()]
+    rest += ["string", base] if base else []
+    _, mask = _arguments(draft, op, [*rest, order], "byte_math")
+    op.data = struct.pack("=QQ", wanted, mask)
     draft.inspect(op)
 
 

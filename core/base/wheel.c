@@ -4,8 +4,10 @@
 
 #include <string.h>
 
-#define SLOT_BITS 8
-#define BEYOND (MB__WHEEL_LEVELS * MB__WHEEL_SLOTS) /* the bucket past all levels */
+#define NEAR_BITS 13
+#define FAR_BITS 8
+#define BEYOND (MB__WHEEL_BUCKETS - 1) /* the bucket past all levels */
+#define ALL_BITS (NEAR_BITS + (MB__WHEEL_LEVELS - 1) * FAR_BITS)
 #define LAST_TICK ((uint64_t)INT64_MAX >> MB__WHEEL_SHIFT)
 #define NEVER UINT64_MAX
 
@@ -38,27 +40,44 @@ static int64_t tick_ts(uint64_t tick)
     return tick == NEVER ? INT64_MAX : (int64_t)(tick << MB__WHEEL_SHIFT);
 }
 
+/* A level: where its digit is in a tick, and where its buckets are. */
+struct level {
+    uint32_t shift;
+    uint32_t slots;
+    uint32_t first;
+};
+
+static inline struct level level_at(uint32_t level)
+{
+    if (level == 0)
+        return (struct level){0, MB__WHEEL_NEAR, 0};
+    return (struct level){NEAR_BITS + (level - 1) * FAR_BITS, MB__WHEEL_FAR,
+                          MB__WHEEL_NEAR + (level - 1) * MB__WHEEL_FAR};
+}
+
 /* First tick of the bucket that |tick| waits in, seen from |clock|; its
  * number goes to |bucket|. */
 static uint64_t bucket_of(uint64_t clock, uint64_t tick, uint32_t *bucket)
 {
     uint64_t differs = clock ^ tick;
-    uint32_t level = differs == 0 ? 0 : (uint32_t)(63 - __builtin_clzll(differs)) / SLOT_BITS;
-    if (level >= MB__WHEEL_LEVELS)
-        level = MB__WHEEL_LEVELS;
-    uint32_t shift = level * SLOT_BITS;
-    uint32_t index = level < MB__WHEEL_LEVELS ? tick >> shift & (MB__WHEEL_SLOTS - 1) : 0;
-    *bucket = level * MB__WHEEL_SLOTS + index;
-    return tick >> shift << shift;
+    if (differs >> ALL_BITS != 0) {
+        *bucket = BEYOND;
+        return tick >> ALL_BITS << ALL_BITS;
+    }
+    uint32_t n = differs < MB__WHEEL_NEAR ? 0 : ((uint32_t)(63 - __builtin_clzll(differs)) - NEAR_BITS) / FAR_BITS + 1;
+    struct level level = level_at(n);
+    *bucket = level.first + (uint32_t)(tick >> level.shift & (level.slots - 1));
+    return tick >> level.shift << level.shift;
 }
 
 static void mark(struct mb__wheel *w, uint32_t bucket, bool filled)
 {
     if (bucket == BEYOND)
         return;
-    uint64_t *word = &w->filled[bucket / MB__WHEEL_SLOTS][bucket % MB__WHEEL_SLOTS / 64];
-    uint64_t bit = (uint64_t)1 << bucket % 64;
-    *word = filled ? *word | bit : *word & ~bit;
+    uint32_t word = bucket / 64;
+    uint64_t bit = (uint64_t)1 << bucket % 64, of_word = (uint64_t)1 << word % 64;
+    w->filled[word] = filled ? w->filled[word] | bit : w->filled[word] & ~bit;
+    w->some[word / 64] = w->filled[word] != 0 ? w->some[word / 64] | of_word : w->some[word / 64] & ~of_word;
 }
 
 /* Puts slot |n|, whose link holds its tick, at the end of its bucket. */
@@ -123,29 +142,30 @@ void mb__wheel_del(struct mb__wheel *w, uint32_t n)
     w->count--;
 }
 
-/* The lowest filled bucket of |level|, -1 if none. */
-static int first_filled(const struct mb__wheel *w, uint32_t level)
+/* The lowest filled bucket, BEYOND if there is none before it. Buckets lie in
+ * the order of their levels, and lower levels are nearer than higher ones. */
+static uint32_t first_filled(const struct mb__wheel *w)
 {
-    for (int i = 0; i < MB__WHEEL_SLOTS / 64; i++)
-        if (w->filled[level][i] != 0)
-            return i * 64 + __builtin_ctzll(w->filled[level][i]);
-    return -1;
+    for (uint32_t i = 0; i < sizeof w->some / sizeof w->some[0]; i++) {
+        if (w->some[i] == 0)
+            continue;
+        uint32_t word = i * 64 + (uint32_t)__builtin_ctzll(w->some[i]);
+        return word * 64 + (uint32_t)__builtin_ctzll(w->filled[word]);
+    }
+    return BEYOND;
 }
 
 /* The next filled bucket and the tick at which it is due; NEVER if the wheel
- * is empty. Lower levels lie nearer than higher ones. */
+ * is empty. */
 static uint64_t next_bucket(const struct mb__wheel *w, uint32_t *bucket)
 {
-    for (uint32_t level = 0; level < MB__WHEEL_LEVELS; level++) {
-        int index = first_filled(w, level);
-        if (index < 0)
-            continue;
-        uint32_t shift = level * SLOT_BITS;
-        *bucket = level * MB__WHEEL_SLOTS + (uint32_t)index;
-        return (w->tick >> shift & ~(uint64_t)(MB__WHEEL_SLOTS - 1)) << shift | (uint64_t)index << shift;
-    }
-    *bucket = BEYOND;
-    return w->bucket[BEYOND].head != 0 ? ((w->tick >> 32) + 1) << 32 : NEVER;
+    *bucket = first_filled(w);
+    if (*bucket == BEYOND)
+        return w->bucket[BEYOND].head != 0 ? ((w->tick >> ALL_BITS) + 1) << ALL_BITS : NEVER;
+    uint32_t n = *bucket < MB__WHEEL_NEAR ? 0 : (*bucket - MB__WHEEL_NEAR) / MB__WHEEL_FAR + 1;
+    struct level level = level_at(n);
+    uint64_t before = w->tick >> level.shift & ~(uint64_t)(level.slots - 1);
+    return (before | (*bucket - level.first)) << level.shift;
 }
 
 /* Puts all entries of |bucket| in again, nearer by now; their order stays. */
@@ -168,7 +188,7 @@ uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now)
     uint64_t tick;
     while ((tick = next_bucket(w, &bucket)) <= tick_of(now)) {
         w->tick = tick;
-        if (bucket < MB__WHEEL_SLOTS) {
+        if (bucket < MB__WHEEL_NEAR) {
             uint32_t n = w->bucket[bucket].head;
             mb__wheel_del(w, n);
             return n;

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wheel -- a hierarchical timing wheel over the slots of a pool
  *
- *   level 0: 256 buckets of 1 tick       [0][1][2] ... [255]
- *   level 1: 256 buckets of 256 ticks    [0][1][2] ... [255]   moved down one
- *   level 2: 256 buckets of 65,536       [0][1][2] ... [255]   bucket at a time
- *   level 3: 256 buckets of 16,777,216   [0][1][2] ... [255]   as time comes near
- *   beyond:  one bucket, looked through once in 52 days
+ *   level 0: 8192 buckets of 1 tick       [0][1][2] ...... [8191]
+ *   level 1: 256 buckets of 8192 ticks    [0][1][2] ... [255]   moved down one
+ *   level 2: 256 buckets of 2,097,152     [0][1][2] ... [255]   bucket at a time
+ *   level 3: 256 buckets of 536,870,912   [0][1][2] ... [255]   as time comes near
+ *   beyond:  one bucket, looked through once in 4.6 years
  *
- * A tick is 2^20 ns, 1.05 ms. An entry's level is the highest byte in which its
- * tick differs from the clock's, its bucket the value of that byte: so every
- * filled bucket lies ahead of the clock, and all entries of one tick are always
- * in the same bucket. Buckets are FIFO lists of slot numbers linked through a
- * struct mb__wheel_link inside each slot, so what fires at the same tick fires
- * in the order it was added: the output depends on the packets alone.
+ * A tick is 2^20 ns, 1.05 ms. The digits of a tick are its low 13 bits and then
+ * bytes. An entry's level is the highest digit in which its tick differs from
+ * the clock's, its bucket the value of that digit: so every filled bucket lies
+ * ahead of the clock, and all entries of one tick are always in the same bucket.
+ * Level 0 is wider than the idle time of closed connections: these are the most
+ * by far, and few of them are moved down in the meantime. Buckets are FIFO lists
+ * of slot numbers linked through a struct mb__wheel_link inside each slot, so
+ * what fires at the same tick fires in the order it was added: the output
+ * depends on the packets alone.
  *
  * Adding and deleting are O(1); an entry moves down at most four times. A bit
  * map a level finds the next filled bucket, so a jump of the clock costs what
@@ -34,8 +37,9 @@
 
 #define MB__WHEEL_SHIFT 20 /* a tick is 2^20 ns */
 #define MB__WHEEL_LEVELS 4
-#define MB__WHEEL_SLOTS 256
-#define MB__WHEEL_BUCKETS (MB__WHEEL_LEVELS * MB__WHEEL_SLOTS + 1)
+#define MB__WHEEL_NEAR 8192 /* buckets of level 0 */
+#define MB__WHEEL_FAR 256   /* of each other level */
+#define MB__WHEEL_BUCKETS (MB__WHEEL_NEAR + (MB__WHEEL_LEVELS - 1) * MB__WHEEL_FAR + 1)
 
 /* Inside a slot of the pool. Zero: not in the wheel. */
 struct mb__wheel_link {
@@ -43,7 +47,7 @@ struct mb__wheel_link {
     uint32_t prev;   /* slot number; 0: first of its bucket */
     uint32_t tick;   /* low 32 bits of the tick it fires at */
     uint16_t tick_high;
-    uint16_t bucket; /* 1 + level * 256 + index; 0: not in the wheel */
+    uint16_t bucket; /* 1 + number of the bucket, levels one after the other; 0: not in the wheel */
 };
 
 struct mb__wheel_bucket {
@@ -57,7 +61,8 @@ struct mb__wheel {
     uint64_t tick;   /* the tick being fired; all before it have */
     int64_t next_ts; /* nothing is to be done before this; INT64_MAX: empty */
     uint32_t count;  /* entries */
-    uint64_t filled[MB__WHEEL_LEVELS][MB__WHEEL_SLOTS / 64]; /* a bit a bucket */
+    uint64_t filled[MB__WHEEL_BUCKETS / 64];        /* a bit a bucket */
+    uint64_t some[MB__WHEEL_BUCKETS / 64 / 64 + 1]; /* a bit a word of |filled| that is not 0 */
     struct mb__wheel_bucket bucket[MB__WHEEL_BUCKETS];
 };
 

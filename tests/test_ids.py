@@ -441,6 +441,18 @@ def test_a_body_in_pieces_and_packed(ids: Ids) -> None:
     assert ids.count(rule, frames) == {1: 1}
 
 
+@pytest.mark.parametrize("finish", ["close", "cut"])
+def test_the_end_of_a_body_that_is_acknowledged_late(ids: Ids, finish: str) -> None:
+    rule = 'alert http any any -> any any (file.data; content:"attack pattern"; sid:1;)'
+    talk = Talk()
+    answer = response(b"x" * 300 + b"an attack pattern")
+    frames = [*talk.handshake(), talk.client(request("GET", "/", "a"))]
+    frames += [talk.server(answer[at : at + 100]) for at in range(0, len(answer), 100)]
+    if finish == "close":
+        frames += [talk.client(flags=ACK), *talk.close()]
+    assert ids.count(rule, frames) == {1: 1}
+
+
 def test_base64(ids: Ids) -> None:
     secret = base64.b64encode(b"some secret thing").decode()
     frames = web((request("GET", "/", "a", f"Cookie: data={secret}"), ANSWER))

@@ -223,6 +223,7 @@ static void show(struct mb_detect *d, struct mb_flow *flow, struct mb__state *s,
         struct mb__part *part = &tx->part[side];
         if (!part->present || part->over || (flow->ip_proto == TCP && !all && part->ready > limit))
             continue;
+        part->fresh |= !part->visible || part->body.visible != part->body.len;
         part->visible = true;
         part->body.visible = part->body.len;
     }
@@ -482,7 +483,7 @@ static void look_without_packet(struct mb_detect *d, struct mb_flow *flow, struc
     look_at_end(&look, flow, side);
     show(d, flow, s, side, true);
     for (struct mb__tx *tx = s->first; tx != NULL && over; tx = tx->next)
-        tx->part[side].complete = tx->part[side].body.complete = true;
+        tx->part[side].complete = tx->part[side].body.complete = tx->part[side].fresh = true;
     if (flow->ip_proto == TCP)
         look.stream = stream_bytes(d, &look);
     mb__inspect(d, &look);

@@ -14,13 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "detect/detect.h"
-
-enum answer { NO, LATER, YES };
+#include "detect/inspect.h"
 
 /* ---- the work list --------------------------------------------------------- */
 
-static void add_work(struct mb_detect *d, uint32_t rule, struct mb__tx *tx)
+void mb__add_work(struct mb_detect *d, uint32_t rule, struct mb__tx *tx)
 {
     if (d->work_count == d->work_room) {
         uint32_t room = d->work_room == 0 ? 256 : 2 * d->work_room;
@@ -41,7 +39,7 @@ static void add_once(struct mb_detect *d, uint32_t rule)
     if (d->mark[rule] == d->round)
         return;
     d->mark[rule] = d->round;
-    add_work(d, rule, NULL);
+    mb__add_work(d, rule, NULL);
 }
 
 static void add_list(struct mb_detect *d, const struct mb__ids *ids)
@@ -61,14 +59,6 @@ static int by_rule(const void *a, const void *b)
 
 /* ---- looking for fast patterns --------------------------------------------- */
 
-struct hit {
-    struct mb_detect *d;
-    const struct mb__bank *bank;
-    struct mb__candidates *into; /* NULL: straight to the work list */
-    const uint8_t *decided;      /* bits of rules that are settled; NULL: none are */
-    uint64_t offset;
-};
-
 static bool settled(const uint8_t *bits, uint32_t rule)
 {
     return bits != NULL && bits[rule / 8] >> rule % 8 & 1;
@@ -79,7 +69,7 @@ static int on_hit(unsigned int id, unsigned long long from, unsigned long long t
     (void)from;
     (void)to;
     (void)flags;
-    struct hit *hit = context;
+    struct mb__hit *hit = context;
     for (uint32_t i = hit->bank->first[id]; i < hit->bank->first[id + 1]; i++) {
         uint32_t rule = hit->bank->ids[i];
         if (hit->into == NULL)
@@ -90,7 +80,7 @@ static int on_hit(unsigned int id, unsigned long long from, unsigned long long t
     return 0;
 }
 
-static void scan(struct hit *hit, uint32_t kind, int side, const uint8_t *data, uint32_t len)
+void mb__scan(struct mb__hit *hit, uint32_t kind, int side, const uint8_t *data, uint32_t len)
 {
     hit->bank = &hit->d->rules->bank[kind][side];
     if (hit->bank->db != NULL && len > 0)
@@ -99,14 +89,14 @@ static void scan(struct hit *hit, uint32_t kind, int side, const uint8_t *data, 
 
 static void scan_payload(struct mb_detect *d, const struct mb__look *look)
 {
-    struct hit hit = {.d = d};
+    struct mb__hit hit = {.d = d};
     const struct mb__bytes *p = &look->payload;
     if (look->ip_proto == 6) {
-        scan(&hit, MB__BANK_TCP, look->side, p->data, p->len);
+        mb__scan(&hit, MB__BANK_TCP, look->side, p->data, p->len);
         if (!look->streamed)
-            scan(&hit, MB__BANK_TCP_LOOSE, look->side, p->data, p->len);
+            mb__scan(&hit, MB__BANK_TCP_LOOSE, look->side, p->data, p->len);
     } else {
-        scan(&hit, look->ip_proto == 17 ? MB__BANK_UDP : MB__BANK_OTHER, look->side, p->data, p->len);
+        mb__scan(&hit, look->ip_proto == 17 ? MB__BANK_UDP : MB__BANK_OTHER, look->side, p->data, p->len);
     }
 }
 
@@ -117,8 +107,8 @@ static void scan_stream(struct mb_detect *d, const struct mb__look *look, uint32
     const struct mb__bytes *s = &look->stream;
     uint32_t old = s->len - fresh, overlap = bank->longest > 0 ? bank->longest - 1 : 0;
     uint32_t from = old > overlap ? old - overlap : 0;
-    struct hit hit = {.d = d};
-    scan(&hit, MB__BANK_STREAM, look->side, s->data + from, s->len - from);
+    struct mb__hit hit = {.d = d};
+    mb__scan(&hit, MB__BANK_STREAM, look->side, s->data + from, s->len - from);
 }
 
 /* ---- streams --------------------------------------------------------------- */
@@ -196,7 +186,7 @@ static bool all_match(struct mb_detect *d, const struct mb__look *look, const st
     return true;
 }
 
-static enum answer try_stream_rule(struct mb_detect *d, struct mb__look *look, const struct mb__rule *rule,
+static enum mb__answer try_stream_rule(struct mb_detect *d, struct mb__look *look, const struct mb__rule *rule,
                                    uint32_t number, bool *in_stream)
 {
     unsigned flags = rule->head->flags;
@@ -206,209 +196,24 @@ static enum answer try_stream_rule(struct mb_detect *d, struct mb__look *look, c
         if (bytes.len > 0 && all_match(d, look, rule, &bytes)) {
             spend(look, number);
             *in_stream = true;
-            return YES;
+            return MB__YES;
         }
         missing = !rule->single;
     }
     bool packet = !(flags & MB_RULE_ONLY_STREAM) && look->payload.len > 0 &&
                   (!tcp || !look->streamed || flags & (MB_RULE_NEEDS_PACKET | MB_RULE_ONLY_PACKET));
     if (packet && all_match(d, look, rule, &look->payload))
-        return YES;
-    return missing ? LATER : NO;
-}
-
-/* ---- transactions ---------------------------------------------------------- */
-
-static bool is_body(int base)
-{
-    return base == MB_BUF_HTTP_REQUEST_BODY || base == MB_BUF_HTTP_RESPONSE_BODY || base == MB_BUF_FILE_DATA;
-}
-
-/* Whether an inspection can be answered before the body is complete. */
-static bool early(const struct mb__rule *rule, const struct mb_rule_inspect *in)
-{
-    for (unsigned i = in->first; i < (unsigned)in->first + in->count; i++) {
-        const struct mb_rule_op *op = &rule->op[i];
-        if (op->flags & (MB_OPF_NOT | MB_OPF_ENDSWITH) || op->type == MB_OP_BSIZE)
-            return false;
-    }
-    return true;
-}
-
-/* The body as far as it may be looked at, transformed as |b| says. */
-static struct mb__bytes body_bytes(struct mb_detect *d, const struct mb__part *part, const struct mb__buffer *b)
-{
-    struct mb__bytes bytes = {.data = part->body.bytes, .len = part->body.visible, .open = !part->body.complete};
-    for (unsigned i = 0; i < b->transforms && bytes.data != NULL; i++) {
-        uint32_t room = mb__transform_room(bytes.len);
-        if (2 * room > d->scratch_room) {
-            uint8_t *grown = realloc(d->scratch_bytes, 2 * (size_t)room);
-            if (grown == NULL)
-                return (struct mb__bytes){0};
-            if (i > 0)
-                bytes.data = grown + (bytes.data - d->scratch_bytes);
-            d->scratch_bytes = grown;
-            d->scratch_room = 2 * room;
-        }
-        uint8_t *out = d->scratch_bytes + (i % 2 == 0 ? 0 : d->scratch_room / 2);
-        bytes.len = mb__transform(b->transform[i], bytes.data, bytes.len, out);
-        bytes.data = out;
-    }
-    return bytes;
-}
-
-static enum answer inspect_body(struct mb_detect *d, const struct mb__part *part, const struct mb__rule *rule,
-                                const struct mb_rule_inspect *in)
-{
-    bool whole = part->body.complete && part->body.visible == part->body.len;
-    struct mb__bytes bytes = body_bytes(d, part, &d->rules->buffer[in->buffer]);
-    if (bytes.len == 0)
-        return whole || part->complete ? NO : LATER;
-    if ((whole || early(rule, in)) && mb__match(&d->matcher, rule, in, &bytes))
-        return YES;
-    return whole ? NO : LATER;
-}
-
-static enum answer inspect_values(struct mb_detect *d, const struct mb__part *part, const struct mb__rule *rule,
-                                  const struct mb_rule_inspect *in)
-{
-    bool there = false;
-    for (uint32_t i = 0; i < part->values; i++) {
-        if (part->value[i].buffer != in->buffer)
-            continue;
-        there = true;
-        struct mb__bytes bytes = {.data = part->value[i].view.data, .len = part->value[i].view.len};
-        if (mb__match(&d->matcher, rule, in, &bytes))
-            return YES;
-    }
-    return there || part->complete ? NO : LATER;
-}
-
-/* One inspection of a rule on a transaction. */
-static enum answer inspect_one(struct mb_detect *d, struct mb__look *look, const struct mb__part *part,
-                               const struct mb__rule *rule, const struct mb_rule_inspect *in, bool *in_stream)
-{
-    int base = d->rules->buffer[in->buffer].base;
-    struct mb__bytes bytes;
-    if (is_body(base))
-        return inspect_body(d, part, rule, in);
-    if (base > MB_BUF_ICMPV6_HDR)
-        return inspect_values(d, part, rule, in);
-    if (base == MB_BUF_BASE64) {
-        bytes = (struct mb__bytes){.data = d->matcher.base64, .len = d->matcher.base64_len};
-        return d->matcher.has_base64 && mb__match(&d->matcher, rule, in, &bytes) ? YES : LATER;
-    }
-    if (base != MB_BUF_PAYLOAD) {
-        bytes = mb__header_bytes(look->packet, base);
-        return bytes.data != NULL && mb__match(&d->matcher, rule, in, &bytes) ? YES : NO;
-    }
-    if (look->stream.len > 0 && mb__match(&d->matcher, rule, in, &look->stream)) {
-        *in_stream = true;
-        return YES;
-    }
-    if (look->payload.len > 0 && !look->streamed && mb__match(&d->matcher, rule, in, &look->payload))
-        return YES;
-    return LATER;
-}
-
-static enum answer try_tx_rule(struct mb_detect *d, struct mb__look *look, struct mb__part *part,
-                               const struct mb__rule *rule, struct mb__candidate *c, bool *in_stream)
-{
-    enum answer all = YES;
-    mb__matcher_reset(&d->matcher);
-    for (unsigned i = 0; i < rule->head->inspections; i++) {
-        if (c->done >> i & 1)
-            continue;
-        enum answer one = inspect_one(d, look, part, rule, &rule->inspect[i], in_stream);
-        if (one == YES && rule->remembers)
-            c->done |= 1u << i;
-        if (one == NO)
-            return NO;
-        if (one == LATER)
-            all = LATER;
-    }
-    return all;
-}
-
-static struct mb__candidate *candidate_of(struct mb__part *part, uint32_t rule)
-{
-    for (uint32_t i = 0; i < part->found.count; i++)
-        if (part->found.list[i].rule == rule)
-            return &part->found.list[i];
-    return NULL;
-}
-
-/* The candidate is settled, one way or the other. */
-static void decide(const struct mb_detect *d, struct mb__part *part, struct mb__candidate *c)
-{
-    if (part->decided == NULL)
-        part->decided = calloc(d->rules->count / 8 + 1, 1);
-    if (part->decided != NULL)
-        part->decided[c->rule / 8] |= (uint8_t)(1 << c->rule % 8);
-    *c = part->found.list[--part->found.count];
-}
-
-/* Looks for fast patterns in the part's new buffers and body. */
-static void scan_part(struct mb_detect *d, const struct mb__look *look, struct mb__tx *tx, struct mb__part *part)
-{
-    const struct mb_rules *r = d->rules;
-    struct hit hit = {.d = d, .into = &part->found, .decided = part->decided};
-    for (uint32_t i = 0; i < part->values; i++) {
-        struct mb__value *v = &part->value[i];
-        if (!v->scanned)
-            scan(&hit, MB__BANK_BUFFERS + v->buffer, look->side, v->view.data, v->view.len);
-        v->scanned = true;
-    }
-    for (uint32_t i = 0; i < r->buffers && part->body.visible > part->body.scanned; i++) {
-        const struct mb__buffer *b = &r->buffer[i];
-        const struct mb__bank *bank = &r->bank[MB__BANK_BUFFERS + i][look->side];
-        bool mine = b->base == MB_BUF_FILE_DATA ||
-                    b->base == (look->side == MB_CLIENT ? MB_BUF_HTTP_REQUEST_BODY : MB_BUF_HTTP_RESPONSE_BODY);
-        if (!is_body(b->base) || !mine || bank->db == NULL)
-            continue;
-        struct mb__bytes bytes = body_bytes(d, part, b);
-        uint32_t from = b->transforms == 0 && part->body.scanned > bank->longest ? part->body.scanned - bank->longest : 0;
-        scan(&hit, MB__BANK_BUFFERS + i, look->side, bytes.data + from, bytes.len - from);
-    }
-    part->body.scanned = part->body.visible;
-    if (!part->started)
-        for (uint32_t i = 0; i < r->tx[tx->app].count; i++)
-            mb__candidates_add(&part->found, r->tx[tx->app].id[i], 0);
-    part->started = true;
-}
-
-/* Puts the candidates of all parts that the look's side sent on the work list. */
-static void collect_transactions(struct mb_detect *d, struct mb__look *look)
-{
-    for (struct mb__tx *tx = look->state->first; tx != NULL; tx = tx->next) {
-        struct mb__part *part = &tx->part[look->side];
-        if (!part->present || part->over || !part->visible || (!part->fresh && look->stream.len == 0))
-            continue;
-        scan_part(d, look, tx, part);
-        for (uint32_t i = 0; i < part->found.count; i++)
-            add_work(d, part->found.list[i].rule, tx);
-    }
-}
-
-static void settle_transactions(const struct mb__look *look)
-{
-    for (struct mb__tx *tx = look->state->first; tx != NULL; tx = tx->next) {
-        struct mb__part *part = &tx->part[look->side];
-        if (!part->present || part->over || !part->visible)
-            continue;
-        part->fresh = false;
-        if (part->complete && part->body.visible == part->body.len)
-            mb__part_over(part);
-    }
+        return MB__YES;
+    return missing ? MB__LATER : MB__NO;
 }
 
 /* ---- one rule of the work list --------------------------------------------- */
 
-static enum answer try_packet_rule(struct mb_detect *d, struct mb__look *look, const struct mb__rule *rule)
+static enum mb__answer try_packet_rule(struct mb_detect *d, struct mb__look *look, const struct mb__rule *rule)
 {
     if (rule->head->inspections == 0)
-        return YES;
-    return all_match(d, look, rule, &look->payload) ? YES : NO;
+        return MB__YES;
+    return all_match(d, look, rule, &look->payload) ? MB__YES : MB__NO;
 }
 
 static void keep_candidate(struct mb__look *look, uint32_t rule)
@@ -446,23 +251,17 @@ static void try_work(struct mb_detect *d, struct mb__look *look, const struct mb
     d->stats.candidates++;
     if (!mb__conditions(d, look, rule))
         return;
-    enum answer answer;
+    enum mb__answer answer;
     if (w->tx != NULL) {
-        struct mb__part *part = &w->tx->part[look->side];
-        struct mb__candidate *c = candidate_of(part, w->rule);
-        if (c == NULL)
-            return;
-        answer = try_tx_rule(d, look, part, rule, c, &in_stream);
-        if (answer != LATER)
-            decide(d, part, c);
+        answer = mb__try_transaction(d, look, w->tx, w->rule, &in_stream);
     } else if (rule->head->kind == MB_RULE_STREAM) {
         answer = try_stream_rule(d, look, rule, w->rule, &in_stream);
-        if (answer == LATER && look->state != NULL)
+        if (answer == MB__LATER && look->state != NULL)
             keep_candidate(look, w->rule);
     } else {
         answer = try_packet_rule(d, look, rule);
     }
-    if (answer == YES)
+    if (answer == MB__YES)
         note(d, look, w->rule, in_stream);
 }
 
@@ -532,11 +331,11 @@ void mb__inspect(struct mb_detect *d, struct mb__look *look)
         side->inspected = end;
     }
     if (s != NULL)
-        collect_transactions(d, look);
+        mb__collect_transactions(d, look);
     if (d->unsorted)
         qsort(d->work, d->work_count, sizeof *d->work, by_rule);
     for (uint32_t i = 0; i < d->work_count; i++)
         try_work(d, look, &d->work[i]);
     if (s != NULL)
-        settle_transactions(look);
+        mb__settle_transactions(look);
 }

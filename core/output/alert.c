@@ -18,6 +18,8 @@
 #define ICMP 1
 #define ICMPV6 58
 #define LINK_ETHERNET 1
+#define LINK_IPV4 228
+#define LINK_IPV6 229
 #define PAYLOAD_MAX 4096 /* bytes of a payload that an alert repeats */
 
 #define MAX_LOGS 8
@@ -35,18 +37,24 @@ struct alert_log {
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-static void put_base64(struct mb__text *t, const uint8_t *bytes, size_t len)
+/* Two runs of bytes as one, in base64. */
+static void put_base64_of(struct mb__text *t, const uint8_t *head, size_t head_len, const uint8_t *rest, size_t len)
 {
     MB__TEXT_LITERAL(t, "\"");
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t left = len - i < 3 ? (uint32_t)(len - i) : 3;
-        uint32_t v = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
-                     (left > 2 ? bytes[i + 2] : 0);
-        char out[4] = {base64_digits[v >> 18], base64_digits[v >> 12 & 63],
-                       left > 1 ? base64_digits[v >> 6 & 63] : '=', left > 2 ? base64_digits[v & 63] : '='};
+    for (size_t i = 0; i < head_len + len; i += 3) {
+        uint32_t bits = 0, left = head_len + len - i < 3 ? (uint32_t)(head_len + len - i) : 3;
+        for (size_t k = i; k < i + 3; k++)
+            bits = bits << 8 | (k >= head_len + len ? 0 : k < head_len ? head[k] : rest[k - head_len]);
+        char out[4] = {base64_digits[bits >> 18], base64_digits[bits >> 12 & 63],
+                       left > 1 ? base64_digits[bits >> 6 & 63] : '=', left > 2 ? base64_digits[bits & 63] : '='};
         mb__text_short(t, out, 4);
     }
     MB__TEXT_LITERAL(t, "\"");
+}
+
+static void put_base64(struct mb__text *t, const uint8_t *bytes, size_t len)
+{
+    put_base64_of(t, NULL, 0, bytes, len);
 }
 
 /* Bytes that do not print are shown as dots. */
@@ -165,22 +173,28 @@ static void put_payload(struct mb__text *t, const struct mb__alert *a)
         mb__eve_number(t, "stream", a->stream);
 }
 
-/* The link-layer header and all that follows. A datagram put together from
- * fragments has no frame of its own. */
+/* The frame. A datagram put together from fragments is given behind the last
+ * fragment's Ethernet header, or by itself. */
 static void put_packet(struct mb__text *t, const struct mb__alert *a)
 {
     const struct mb_packet *p = a->look->packet;
     if (!a->detect->config.packet || p == NULL)
         return;
-    bool whole = !(p->flags & MB_PKT_REASSEMBLED);
+    bool whole = !(p->flags & MB_PKT_REASSEMBLED), v6 = p->flags & MB_PKT_IPV6;
+    size_t head = a->link == LINK_ETHERNET && p->tunnels == 0 ? 14 + 4 * (size_t)p->vlans : 0;
+    if (head > p->frame_len)
+        head = 0;
+    int link = whole || head > 0 ? a->link : v6 ? LINK_IPV6 : LINK_IPV4;
     MB__JSON_KEY(t, "packet");
-    put_base64(t, whole ? p->frame : p->net, whole ? p->frame_len : p->net_len);
+    if (whole)
+        put_base64(t, p->frame, p->frame_len);
+    else
+        put_base64_of(t, p->frame, head, p->net, p->net_len);
     MB__TEXT_LITERAL(t, ",\"packet_info\":{");
-    mb__eve_number(t, "linktype", whole ? (uint64_t)a->link : p->flags & MB_PKT_IPV6 ? 229 : 228);
-    if (!whole)
-        mb__eve_string(t, "linktype_name", p->flags & MB_PKT_IPV6 ? "IPv6" : "IPv4");
-    else if (a->link == LINK_ETHERNET)
-        mb__eve_string(t, "linktype_name", "EN10MB");
+    mb__eve_number(t, "linktype", (uint64_t)link);
+    mb__eve_string(t, "linktype_name", link == LINK_ETHERNET ? "EN10MB" : link == LINK_IPV6 ? "IPv6"
+                                       : link == LINK_IPV4   ? "IPv4"
+                                                             : NULL);
     MB__TEXT_LITERAL(t, "}");
 }
 

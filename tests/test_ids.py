@@ -447,7 +447,8 @@ def test_the_end_of_a_body_that_is_acknowledged_late(ids: Ids, finish: str) -> N
     talk = Talk()
     answer = response(b"x" * 300 + b"an attack pattern")
     frames = [*talk.handshake(), talk.client(request("GET", "/", "a"))]
-    frames += [talk.server(answer[at : at + 100]) for at in range(0, len(answer), 100)]
+    frames += [talk.server(answer[:100]), talk.client(flags=ACK)]
+    frames += [talk.server(answer[at : at + 100]) for at in range(100, len(answer), 100)]
     if finish == "close":
         frames += [talk.client(flags=ACK), *talk.close()]
     assert ids.count(rule, frames) == {1: 1}

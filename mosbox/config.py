@@ -5,6 +5,7 @@
     output: [eve:eve.json]
     timeouts: {tcp: 1h, udp: 30s}
     limits: {flows: 200k, stream_bytes: 4MiB}
+    hosts: {linux: [10.0.0.0/8], windows: [192.0.2.7]}   # whose overlaps are theirs
     portwatch:                  # the options of an app, under its name
       limit: 50
 

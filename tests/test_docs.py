@@ -15,7 +15,7 @@ import pytest
 from program import mosbox, records, scan
 
 from mosbox import events
-from mosbox.config import core_keys
+from mosbox.config import OVERLAPS, core_keys
 from mosbox.dispatch import Session
 from mosbox.engine import Engine
 from mosbox.options import COMMON
@@ -79,6 +79,8 @@ def test_every_common_option_and_key_is_described() -> None:
         assert option.help in page
     for key in core_keys():
         assert f".B {key} " in page
+    for policy in OVERLAPS:
+        assert policy in page.split(".B hosts.POLICY ")[1]
 
 
 def test_every_event_and_view_is_described() -> None:

@@ -130,6 +130,10 @@ def configuration() -> list[str]:
     """The docstring of config.py, then every key with the comment of its field."""
     comments = dict(re.findall(r"^    \w+ (\w+);\s+/\* (.*?) \*/", HEADER.read_text(), re.M))
     keys = [(key, comments.get(name, "")) for key, (name, _) in config.core_keys().items()]
+    hosts = (
+        "addresses and prefixes of hosts that put overlaps together by the policy of this name: "
+    )
+    keys.append(("hosts.POLICY", hosts + ", ".join(config.OVERLAPS)))
     text = inspect.getdoc(config) or ""
     first = "Keys of the core, in the file or with " + "--set" + " KEY=VALUE:"
     return [

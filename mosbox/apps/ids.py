@@ -27,6 +27,10 @@ class Ids(App):
     keyword that is not known is told once, with its place, and its rules are left out;
     --strict makes it an error.
 
+    Bytes are looked at when the receiver has acknowledged them, and connections whose
+    start was not seen are left alone, as Suricata does: `--set stream.inline=true` and
+    `--set stream.midstream=true` change that, and so does a suricata.yaml.
+
         mosbox ids -r day.pcap --rules suricata.rules -o eve:eve.json
         mosbox ids -i eth0 --var HOME_NET=192.0.2.0/24 --fast-log fast.log
     """

@@ -131,6 +131,8 @@ static int parser_call(struct mb_engine *e, struct mb_event *ev, enum parser_cal
 
 static int parser_end(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
+    if (!wants_protocol(e, flow))
+        return 0;
     struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
     return parser_call(e, &ev, PARSER_END);
 }
@@ -537,8 +539,11 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
     flow->flags |= MB_FLOW_ENDING;
     if (!(flow->flags & MB_FLOW_CLOSED)) /* a closed one has its reason, whatever sweeps it away */
         flow->end_reason = (uint8_t)reason;
+    /* With both FINs taken all bytes were shown: what the endpoints hold, which
+     * was not looked at for a while, need not come into the cache. */
+    bool whole = flow->ip_proto != 6 || (flow->flags & MB_FLOW_CLOSED && flow->end_reason == MB_END_FIN);
     for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
-        if (flow->ip_proto == 6 && (failed = flush_stream(e, flow, side)) < 0)
+        if (!whole && (failed = flush_stream(e, flow, side)) < 0)
             err = failed;
         if (err >= 0 && (failed = parser_end(e, flow, side, NULL)) < 0)
             err = failed;

@@ -367,6 +367,8 @@ void mb__stream_clear(const struct mb__stream_config *c, struct mb_flow *flow, i
 
 void mb__streams_free(const struct mb__stream_config *c, struct mb_flow *flow)
 {
+    if (flow->streams == NULL)
+        return;
     mb__stream_clear(c, flow, MB_CLIENT);
     mb__stream_clear(c, flow, MB_SERVER);
     mb__memory_free(c->memory, flow->streams, sizeof(struct streams));

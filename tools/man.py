@@ -453,6 +453,43 @@ def filter_page() -> str:
     )
 
 
+# ---- rules
+
+
+def rules_page() -> str:
+    """The language of rules; its keywords are those that are registered."""
+    from mosbox.rules.compiler import PROTOCOLS
+    from mosbox.rules.draft import KEYWORDS
+
+    named: dict[str, list[str]] = {}
+    for name, handler in KEYWORDS.items():
+        named.setdefault(inspect.getdoc(handler) or "", []).append(name)
+    keywords = [(", ".join(sorted(names)), text) for text, names in named.items()]
+    about = """The rules of mosbox ids are those of Suricata, as far as this page says:
+
+            alert tcp $HOME_NET any -> any 80 (msg:"..."; content:"abc"; sid:1;)
+
+        that is an action (alert, pass, drop, reject), a protocol, source address and port, a
+        direction (->, or <> for either way), destination address and port, and options in
+        brackets, each ended by a semicolon. A rule is a line; a backslash at its end joins the
+        next line. Lines that begin with # say nothing.
+
+        Addresses are any, an address, LOW-HIGH, a network A.B.C.D/N, a variable $NAME or a list
+        [A,B,!C]; ports are any, a port, LOW:HIGH, a variable or a list. An exclamation mark
+        excludes."""
+    return page(
+        "mosbox-rules",
+        5,
+        "rules of mosbox ids",
+        [
+            ("DESCRIPTION", list(prose(inspect.cleandoc("\n        " + about)))),
+            ("PROTOCOLS", list(prose(", ".join(sorted(PROTOCOLS))))),
+            ("KEYWORDS", list(items(keywords))),
+            ("SEE ALSO", [escape("mosbox-ids(1)")]),
+        ],
+    )
+
+
 # ---- all of them
 
 
@@ -465,6 +502,7 @@ def pages() -> dict[str, str]:
         "mosbox-app.7": app_page(),
         "mosbox-api.7": api_page(),
         "mosbox-filter.7": filter_page(),
+        "mosbox-rules.5": rules_page(),
     }
     for name, entry in built_in.items():
         made[f"mosbox-{name}.1"] = command_page(name, entry.load())

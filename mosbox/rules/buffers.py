@@ -173,6 +173,7 @@ def use_buffer(draft: Draft, buffer: Buffer, what: str) -> None:
 
 
 def _sticky(draft: Draft, value: str, option: Option) -> None:
+    """What follows looks at this part of the message."""
     buffer = BUFFERS[option.name]
     if value:
         raise RuleError(f"{option.name} takes no value")
@@ -182,12 +183,14 @@ def _sticky(draft: Draft, value: str, option: Option) -> None:
 
 
 def _modifier(draft: Draft, value: str, option: Option) -> None:
+    """The content before looks at this part of the message."""
     buffer = BUFFERS[option.name]
     use_buffer(draft, buffer, option.name)
     draft.move_last(buffer.key, option.name)
 
 
 def _transform(draft: Draft, value: str, option: Option) -> None:
+    """The part of the message named before is changed before it is looked at."""
     if draft.sticky is None or not draft.sticky_is_new:
         raise RuleError(f"{option.name} stands right after a buffer such as http.uri")
     base, transforms = draft.sticky

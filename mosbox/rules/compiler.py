@@ -26,7 +26,7 @@ ACTIONS = {
 _REJECTS = {"rejectdst": lib.MB_RULE_REJECT_DST, "rejectboth": lib.MB_RULE_REJECT_BOTH}
 _ANY = 255
 _TCP, _UDP = 6, 17
-_PROTOS: dict[str, tuple[int, int, int, int]] = {
+PROTOCOLS: dict[str, tuple[int, int, int, int]] = {
     # name: IP protocol, IP version, application, rule flags
     "ip": (_ANY, 0, 0, 0),
     "pkthdr": (_ANY, 0, 0, 0),
@@ -88,7 +88,7 @@ class Compiler:
 
     def _header(self, draft: Draft) -> None:
         rule, program = draft.rule, draft.program
-        known = _PROTOS.get(rule.proto)
+        known = PROTOCOLS.get(rule.proto)
         if known is None:
             raise UnsupportedError(
                 f"protocol '{rule.proto}' is not known",

@@ -83,6 +83,7 @@ _HOSTBIT_SECONDS = 300
 
 
 def _range(draft: Draft, value: str, option: Option) -> None:
+    """A number in the packet, its flow or its message: N, !N, <N, <=N, >N, >=N or LOW<>HIGH."""
     kind, top, packet = _RANGES[option.name]
     low, high, negated = number_range(value, top)
     draft.program.before.append(Op(kind, low, high, flags=lib.MB_OPF_NOT if negated else 0))

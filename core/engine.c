@@ -315,32 +315,11 @@ int mb_engine_advance(struct mb_engine *e, int64_t ts)
 
 /* ---- packets -------------------------------------------------------------- */
 
-/* Protocols whose header the decoder reads: without it they have no flow. */
-static bool knows_transport(uint8_t ip_proto)
-{
-    switch (ip_proto) {
-    case 1:   /* ICMP */
-    case 6:   /* TCP */
-    case 17:  /* UDP */
-    case 58:  /* ICMPv6 */
-    case 132: /* SCTP */
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Whether a decoded packet may belong to a flow. */
 static bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
 {
-    if (!(p->flags & MB_PKT_IP) || p->flags & MB_PKT_FRAGMENT)
-        return false;
     bool bad_sum = p->flags & (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM);
-    if (e->detect != NULL && p->ip_proto == 17) /* rules see what a network card will mend, as Suricata's do */
-        bad_sum = p->flags & MB_PKT_BAD_IP_SUM;
-    if (bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY)
-        return false;
-    return p->flags & MB_PKT_L4 || !knows_transport(p->ip_proto);
+    return mb__packet_has_flow(p) && !(bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY);
 }
 
 static int raise_raw(struct mb_engine *e, const struct mb_packet *p)

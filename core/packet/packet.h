@@ -33,10 +33,10 @@ void mb__decoder_free(struct mb__decoder *d);
 /* Decodes |frame| of link type |link| as frame |number| of the run. Fills
  * |out| with 1 to MB__MAX_LAYERS packets, the outermost first, and gives their
  * number: more than one if UDP tunnels were taken off (every packet but the
- * last has MB_PKT_HAS_INNER). A frame without IP, a broken one, and a fragment
- * that completes nothing, give one packet without MB_PKT_IP, or with
- * MB_PKT_FRAGMENT, or without MB_PKT_L4, which no flow may be given: see
- * mb__packet_has_flow(). An anomaly alone does not make a packet unfit, except
+ * innermost has MB_PKT_HAS_INNER), or if it is an 802.11 aggregate. A frame
+ * without IP, a broken one, and a fragment that completes nothing, give one
+ * packet without MB_PKT_IP, or with MB_PKT_FRAGMENT, or without MB_PKT_L4, which
+ * no flow may be given: see mb__packet_has_flow(). An anomaly alone does not make a packet unfit, except
  * for wrong checksums where they are to be verified.
  * Counts what it meets in the stats, anomalies too; the frames themselves
  * (frames, frame_bytes, backward_time) are for the caller to count. |ts| is

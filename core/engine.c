@@ -23,6 +23,7 @@
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT
+#define LATEST ((int64_t)1 << 62) /* in 2116: a later time is taken for this one, so that timeouts can be added */
 #define FLOWS_AHEAD 6        /* packets whose flow is fetched while another is at work */
 #define ENDING_AHEAD 4       /* flows fetched into the cache before their end */
 #define DECODE_TICK_SHIFT 30 /* fragments are looked through about once a second */
@@ -76,8 +77,8 @@ static const char *config_mistake(const struct mb_config *c)
         return "overlap is no policy there is";
     const int64_t *timeouts = &c->timeout_tcp_syn;
     for (int i = 0; i < 9; i++)
-        if (timeouts[i] < 0)
-            return "a timeout must not be negative";
+        if (timeouts[i] < 0 || timeouts[i] >= LATEST)
+            return "a timeout must be between 0 and 146 years";
     return NULL;
 }
 
@@ -308,7 +309,7 @@ int mb_engine_advance(struct mb_engine *e, int64_t ts)
     if (err < 0)
         return err;
     e->running = true;
-    err = clock_to(e, ts);
+    err = clock_to(e, ts > LATEST ? LATEST : ts);
     e->running = false;
     return err;
 }
@@ -385,11 +386,11 @@ static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
 static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, struct mb_packet *out)
 {
     struct mb_frame stamped;
-    if (frame->ts < e->decode_now) {
+    if (frame->ts < e->decode_now || frame->ts > LATEST) {
+        e->stats.backward_time += frame->ts < e->decode_now;
         stamped = *frame;
-        stamped.ts = e->decode_now;
+        stamped.ts = frame->ts > LATEST ? LATEST : e->decode_now;
         frame = &stamped;
-        e->stats.backward_time++;
     }
     e->decode_now = frame->ts;
     if (frame->ts >> DECODE_TICK_SHIFT != e->decode_tick) {

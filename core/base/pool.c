@@ -63,4 +63,5 @@ void mb__pool_give(struct mb__pool *p, uint32_t n)
     memcpy(mb__pool_at(p, n), &p->free, sizeof p->free);
     p->free = n;
     p->used--;
+    mb__pool_prefetch(p, n); /* it is the next to be taken, and then written from end to end */
 }

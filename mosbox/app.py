@@ -228,6 +228,10 @@ class App(Command):
         configuration file and their values, {"midstream": False}."""
         return {}
 
+    def writes(self) -> list[str]:
+        """The files that the app writes by itself: nothing else may be written there."""
+        return []
+
     # -- to call
 
     def alert(self, message: str, about: Flow | Packet | None = None, **fields: Any) -> None:

@@ -30,7 +30,7 @@ from mosbox.hints import did_you_mean
 if TYPE_CHECKING:
     from mosbox.app import Command
 
-__all__ = ["Outputs", "Sink", "timestamp"]
+__all__ = ["Outputs", "Sink", "path_of", "timestamp"]
 
 Record = dict[str, Any]
 _FORMATS = {
@@ -192,6 +192,12 @@ class Outputs:
             raise failures[0]
 
 
+def path_of(spec: str) -> str:
+    """The file that a `-o` is written to."""
+    kind, _, path = spec.partition(":")
+    return str(Path(path) / "conn.log") if kind == "zeek" else path or STDIO
+
+
 def _parse(spec: str, kinds: tuple[str, ...]) -> tuple[str, str]:
     """Kind and path of a `-o`."""
     kind, colon, path = spec.partition(":")
@@ -200,11 +206,9 @@ def _parse(spec: str, kinds: tuple[str, ...]) -> tuple[str, str]:
         raise ValueError(f"output {spec!r}: no kind {kind!r}{hint}")
     if colon and not path:
         raise ValueError(f"output {spec!r}: no file after the colon")
-    if kind == "zeek":
-        if not path or path == STDIO:
-            raise ValueError("output zeek needs a folder: zeek:DIR")
-        return kind, str(Path(path) / "conn.log")
-    return kind, path or STDIO
+    if kind == "zeek" and path in ("", STDIO):
+        raise ValueError("output zeek needs a folder: zeek:DIR")
+    return kind, path_of(spec)
 
 
 # ---- how records look

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from mosbox.config import core_keys, take_hosts
 from mosbox.dispatch import Session
 from mosbox.engine import STDIO, Engine, Source, Writer, check_readable
 from mosbox.events import EVENTS, EventKind, FlowRecord
-from mosbox.outputs import Outputs
+from mosbox.outputs import Outputs, path_of
 
 if TYPE_CHECKING:
     from mosbox.app import App, event
@@ -54,21 +54,25 @@ class Plan:
     collect: bool = False  # keep records in app.records instead of writing them
     signals: bool = False  # SIGINT ends the run, SIGUSR1 tells, SIGHUP reloads
 
-    def validate(self) -> None:
-        """Raises ValueError or OSError for what cannot work, before anything is written."""
+    def validate(self, writes: Iterable[str] = ()) -> None:
+        """Raises ValueError or OSError for what cannot work, before anything is written.
+        `writes` are files that the app writes by itself."""
         if bool(self.read) == bool(self.interface):
             raise ValueError("packets come from -r FILE or from -i IF, one of them")
         for path in self.read:
             check_readable(path)
-            if self._is_written(path):
-                raise ValueError(f"{path} cannot be read and written at once")
         if self.read.count(STDIO) > 1:
             raise ValueError("standard input can be read once")
+        self._check_written([*filter(None, [self.write]), *map(path_of, self.outputs()), *writes])
 
-    def _is_written(self, path: str) -> bool:
-        if self.write is None or STDIO in (path, self.write) or not os.path.exists(self.write):
-            return False
-        return os.path.samefile(path, self.write)
+    def _check_written(self, paths: list[str]) -> None:
+        """Nothing is written over what is read, or over what else is written."""
+        paths = [path for path in paths if path != STDIO]
+        for place, path in enumerate(paths):
+            if any(_same_file(path, read) for read in self.read):
+                raise ValueError(f"{path} cannot be read and written at once")
+            if any(_same_file(path, other) for other in paths[:place]):
+                raise ValueError(f"two outputs want {path}")
 
     def outputs(self) -> list[str]:
         """The outputs asked for, or what suits standard output."""
@@ -82,6 +86,14 @@ class Plan:
         if self.write == STDIO:
             return []
         return ["table" if sys.stdout.isatty() else "json"]
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to one file. Devices and pipes may be shared."""
+    try:
+        return os.path.samefile(one, other) and os.path.isfile(one)
+    except OSError:  # one is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 class Run:
@@ -115,7 +127,7 @@ class Run:
     def open(self) -> None:
         """Opens all there is, and lets the app start. A ValueError here is the user's mistake."""
         plan, app = self.plan, self.app
-        plan.validate()
+        plan.validate(app.writes())
         specs = plan.outputs()
         self.source = self._open_source(0)
         live = plan.interface is not None

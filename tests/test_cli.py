@@ -203,6 +203,10 @@ WRONG_USE = [
     (["portwatch", "-r", "PCAP", "-o", "json", "-o", "csv"], "two outputs want standard output"),
     (["portwatch", "-r", "PCAP", "-o", "json", "-w", "-"], "both want standard output"),
     (["portwatch", "-r", "PCAP", "-w", "PCAP"], "cannot be read and written at once"),
+    (["portwatch", "-r", "PCAP", "-o", "json:PCAP"], "cannot be read and written at once"),
+    (["portwatch", "-r", "PCAP", "-w", "PCAP.z", "-o", "csv:PCAP.z"], "two outputs want "),
+    (["ids", "-r", "PCAP", "--fast-log", "PCAP"], "cannot be read and written at once"),
+    (["ids", "-r", "PCAP", "--fast-log", "PCAP.f", "-o", "eve:PCAP.f"], "two outputs want "),
     (["portwatch", "-r", "PCAP", "port", "http", "and"], "filter 'port http and': "),
     (["portwatch", "-r", "PCAP", "--set", "limits.flwos=1"], "did you mean limits.flows?"),
     (["portwatch", "-r", "PCAP", "--set", "limits.flows"], "it is KEY=VALUE"),
@@ -217,13 +221,24 @@ def test_wrong_use_is_one_line_and_code_2(
     apps: Path, pcap: Path, words: list[str], complaint: str
 ) -> None:
     before = pcap.read_bytes()
-    run = mosbox("--app-dir", apps, *[str(pcap) if word == "PCAP" else word for word in words])
+    run = mosbox("--app-dir", apps, *[w.replace("PCAP", str(pcap)) for w in words])
     assert run.returncode == 2
     assert run.stdout == ""
     [line] = run.stderr.splitlines()
     assert line.startswith("mosbox: ")
     assert complaint in line
     assert pcap.read_bytes() == before
+    assert [path.name for path in pcap.parent.iterdir() if path.is_file()] == [pcap.name]
+
+
+def test_a_capture_is_not_written_over_by_another_name(apps: Path, pcap: Path) -> None:
+    before, link = pcap.read_bytes(), pcap.with_name("link")
+    link.symlink_to(pcap)
+    run = mosbox("--app-dir", apps, "portwatch", "-r", pcap, "-o", f"json:{link}")
+    assert (run.returncode, pcap.read_bytes()) == (2, before)
+    null = "/dev/null"
+    run = mosbox("--app-dir", apps, "portwatch", "-r", pcap, "-w", null, "-o", f"csv:{null}")
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_missing_capture_is_code_1(apps: Path, tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ class Ids(App):
     def settings(self) -> dict[str, Any]:
         return self.config.core()
 
+    def writes(self) -> list[str]:
+        return [] if self.fast_log is None else [self.fast_log]
+
     def start(self) -> None:
         self.detection = Detection(self.load(), self.config, inline=self.simulate_inline)
         files = self._run.plan.read

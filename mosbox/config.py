@@ -32,6 +32,7 @@ TUNNELS = {
     "gtpu": lib.MB_TUNNEL_GTPU,
     "teredo": lib.MB_TUNNEL_TEREDO,
     "erspan": lib.MB_TUNNEL_ERSPAN,
+    "ayiya": lib.MB_TUNNEL_AYIYA,
 }
 _TUNNEL_SETS = {"all": sum(TUNNELS.values()), "none": 0, "default": lib.MB_TUNNEL_DEFAULT}
 _NOT_IN_FILES = {"config", "set"}
@@ -67,7 +68,7 @@ def parse_decap(text: str) -> int:
         name = word.strip().lower()
         known = TUNNELS | _TUNNEL_SETS
         if name not in known:
-            raise ValueError(f"decap: no tunnel {name!r}{did_you_mean(name, known)}")
+            raise ValueError(f"no tunnel {name!r}{did_you_mean(name, known)}")
         bits |= known[name]
     return bits
 

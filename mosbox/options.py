@@ -239,7 +239,7 @@ COMMON: tuple[Option, ...] = (
         "decap",
         str | None,
         None,
-        "tunnels to take off: ipip,gre,vxlan,geneve,gtpu,teredo,erspan, all or none",
+        "tunnels to take off: ipip,gre,vxlan,geneve,gtpu,teredo,erspan,ayiya, all or none",
         metavar="LIST",
     ),
     _common(

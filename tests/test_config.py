@@ -10,7 +10,7 @@ import pytest
 from program import mosbox, portwatch, records, scan
 
 from mosbox._core import ffi, lib
-from mosbox.config import OVERLAPS, Config, core_keys, read_config
+from mosbox.config import OVERLAPS, TUNNELS, Config, core_keys, parse_decap, read_config
 from mosbox.options import Option, parse_duration, parse_size
 
 LIMIT = {"limit": Option(100, "ports", name="limit", type=int)}
@@ -76,6 +76,7 @@ def test_an_empty_file_is_no_mistake(tmp_path: Path, text: str) -> None:
         ("timeouts: {tcp: soon}\n", ":1: timeouts.tcp: 'soon' is not a time"),
         ("limits: {flows: many}\n", ":1: limits.flows: 'many' is not a number"),
         ("checksums: maybe\n", ":1: checksums: 'maybe' is none of ignore, verify"),
+        ("decap: gre,foo\n", "yaml:1: decap: no tunnel 'foo'"),
         ("- a\n- b\n", ":1: the file holds no keys"),
         ("hosts: {linux: 10.0.0.0/99}\n", ":1: hosts.linux: '10.0.0.0/99'"),
         ("hosts: {plan9: 10.0.0.0/8}\n", ":1: no key 'hosts.plan9'"),
@@ -102,6 +103,12 @@ def test_overlap_policies_of_hosts(tmp_path: Path) -> None:
             ("192.0.2.7", 32, windows),
         ],
     }
+
+
+def test_all_tunnels_are_what_the_core_takes_off_by_itself() -> None:
+    assert parse_decap("all") == parse_decap("default") == lib.MB_TUNNEL_DEFAULT
+    assert parse_decap(",".join(TUNNELS)) == lib.MB_TUNNEL_DEFAULT
+    assert parse_decap("none") == 0
 
 
 def test_every_field_of_the_core_has_a_key() -> None:

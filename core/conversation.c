@@ -183,10 +183,19 @@ static int deliver(struct mb_engine *e, struct mb_flow *flow, int side, const st
     return parser_call(e, &ev, PARSER_DATA);
 }
 
+/* Whether nobody reads what |side| sends any more; what waited is given back. */
+static bool is_off(struct mb_engine *e, struct mb_flow *flow, int side)
+{
+    if (!(flow->end[side].flags & MB_SIDE_NO_STREAM))
+        return false;
+    mb__stream_clear(&e->streams, flow, side);
+    return true;
+}
+
 static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_view view;
-    while (mb__stream_take(flow, side, &view)) {
+    while (!is_off(e, flow, side) && mb__stream_take(flow, side, &view)) {
         int err = deliver(e, flow, side, p, view);
         mb__stream_taken(&e->streams, flow, side);
         if (err < 0)
@@ -200,7 +209,7 @@ static int give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, co
 {
     const struct mb_endpoint *from = &flow->end[side];
     int err = 0;
-    while (err >= 0 && (int64_t)from->next < offset) {
+    while (err >= 0 && (int64_t)from->next < offset && !is_off(e, flow, side)) {
         uint64_t first = mb__stream_first_pending(flow, side);
         uint64_t stop = first < (uint64_t)offset ? first : (uint64_t)offset;
         if (stop > from->next)
@@ -397,13 +406,12 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
     struct mb_endpoint *from = &flow->end[side];
     if (step->keep_alive || p->tcp_flags & MB_TCP_RST || flow->end_reason == MB_END_RST)
         return 0;
-    if (p->tcp_flags & MB_TCP_SYN)
-        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
-    if (from->flags & MB_SIDE_NO_STREAM) {
-        mb__stream_clear(&e->streams, flow, side);
+    if (is_off(e, flow, side)) {
         count_data(flow, side, p, step->offset);
         return 0;
     }
+    if (p->tcp_flags & MB_TCP_SYN)
+        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
     return step->probe ? hold_probe(e, flow, side, p) : segment_data(e, flow, side, p, step->offset);
 }
 
@@ -613,6 +621,16 @@ static void count_packet(struct mb_engine *e, struct mb_flow *flow, int side, co
     from->tcp_flags |= p->tcp_flags;
 }
 
+/* A packet of a flow that was dropped: its endpoints do not learn of it. */
+static int dropped_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    e->dropped = true;
+    flow->last_ts = p->ts;
+    if (e->detect != NULL)
+        mb__detect_dropped(e->detect, flow, side, p);
+    return raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+}
+
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
 {
     int side = MB_CLIENT, err = 0;
@@ -634,13 +652,8 @@ int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
         return err;
     count_packet(e, flow, side, p);
     if (flow->flags & MB_FLOW_DROP) {
-        e->dropped = true;
-        flow->last_ts = p->ts;
-        if (e->detect != NULL)
-            mb__detect_dropped(e->detect, flow, side, p);
-        return raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
-    }
-    if (p->ip_proto != 6) {
+        err = dropped_packet(e, flow, side, p);
+    } else if (p->ip_proto != 6) {
         err = datagram(e, flow, side, p, first);
     } else if (is_plain_segment(flow, side, p)) {
         if (p->payload_len > 0)

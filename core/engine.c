@@ -18,7 +18,7 @@
 #include <time.h>
 
 #include "io/source.h"
-#include "match/filter.h"
+#include "io/writer.h"
 #include "match/filter.h"
 
 #define SECOND 1000000000LL
@@ -371,11 +371,9 @@ static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
     e->stats.kept++;
     if (e->writer == NULL)
         return 0;
-    if (e->writer_link < 0)
-        e->writer_link = link;
-    if (link != e->writer_link)
-        return mb__engine_fail(e, MB_ELINKTYPE, "a pcap file has one link type: frame %llu is of %d, those before of %d",
-                               (unsigned long long)e->stats.frames, link, e->writer_link);
+    if (link != mb__writer_link(e->writer))
+        return mb__engine_fail(e, MB_ELINKTYPE, "a pcap file has one link type: frame %llu is of %d, the file of %d",
+                               (unsigned long long)e->stats.frames, link, mb__writer_link(e->writer));
     int err = mb_writer_put(e->writer, frame);
     if (err < 0 && err != MB_EPIPE)
         mb__engine_fail(e, err, "cannot write packets: %s", mb_error_text(err));
@@ -555,7 +553,6 @@ int64_t mb_engine_now(const struct mb_engine *e)
 void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w)
 {
     e->writer = w;
-    e->writer_link = -1;
 }
 
 void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)

@@ -41,7 +41,6 @@ struct mb_engine {
     struct mb__proto_sink sink;     /* what parsers report to */
     struct mb_event *parsed;        /* the event whose bytes a parser is reading */
     struct mb_writer *writer;
-    int writer_link;                /* link type of what it was given; -1: nothing yet */
     struct mb__outputs *outputs;    /* NULL until somebody asks for a log or a tally */
     struct mb_detect *detect;       /* NULL: no rules */
     int64_t now;                    /* packet clock, ns */

@@ -162,10 +162,12 @@ def steps(
         return run(kind, read=str(pcap), settings=settings).told
 
 
-def lines(frames: Iterable[Frame | bytes], only: str = "", **settings: Any) -> list[str]:
+def lines(
+    frames: Iterable[Frame | bytes], only: str = "", app: type[Lines] = Lines, **settings: Any
+) -> list[str]:
     """The lines of a run over the frames; `only` keeps the events named in it."""
     with tempfile.TemporaryDirectory() as folder:
         pcap = write_pcap(Path(folder) / "frames.pcap", frames)
-        app = run(Lines, read=str(pcap), **settings)
+        told = run(app, read=str(pcap), **settings)
     keep = only.split()
-    return [line for line in app.lines if not keep or line.split()[0] in keep]
+    return [line for line in told.lines if not keep or line.split()[0] in keep]

@@ -3,10 +3,13 @@
 
 import itertools
 import random
+from typing import Any
 
 import pytest
-from event_lines import lines
+from event_lines import Lines, lines
 from wire import ACK, FIN, PSH, RST, SYN, Talk, tcp_options
+
+from mosbox import Flow
 
 OPENED = [
     "flow_start client 10.0.0.1:40000 server 192.0.2.80:80",
@@ -331,3 +334,38 @@ def test_random_cuts_and_orders_give_the_same_bytes(seed: int) -> None:
         rest = line.split(" ", 3)[3]
         offset += int(rest.split()[0]) if rest.endswith("bytes") else len(eval(rest))
     assert offset == 4000
+
+
+def test_no_data_after_the_stream_was_stopped() -> None:
+    talk = Talk()
+    opening = talk.handshake()
+    parts = [talk.client(text) for text in (b"aa", b"bb", b"cc")]
+
+    class Stops(Lines):
+        def on_data(self, flow: Flow, data: Any) -> None:
+            super().on_data(flow, data)
+            flow.stop_stream(data.side)
+
+    frames = [*opening, parts[1], parts[2], parts[0], talk.server(b"ok"), talk.client(b"dd")]
+    assert lines(frames, "data gap", app=Stops) == ["data client 0 'aa'", "data server 0 'ok'"]
+
+
+def test_without_reassembly_nothing_is_delivered() -> None:
+    talk = Talk()
+    frames = [talk._send("client", SYN, b"early"), talk._send("server", SYN | ACK)]
+    frames += [talk.client(b"later")]
+    assert lines(frames, "data gap", settings={"reassemble": False}) == []
+
+
+def test_a_dropped_flow_can_be_forgotten() -> None:
+    talk = Talk()
+    frames = [*talk.handshake(), talk.client(b"one"), talk.client(b"two"), talk.client(b"three")]
+
+    class Forgets(Lines):
+        def on_packet(self, flow: Flow, packet: Any) -> None:
+            flow.drop()
+            if packet.payload == b"one":
+                flow.forget()
+
+    got = lines(frames, "flow_start flow_end", app=Forgets)
+    assert [line.split()[0] for line in got] == ["flow_start", "flow_end", "flow_start", "flow_end"]

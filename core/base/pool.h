@@ -52,6 +52,7 @@ static inline void mb__pool_prefetch(const struct mb__pool *p, uint32_t n)
     const char *slot = mb__pool_at(p, n);
     for (size_t line = 0; line < p->stride; line += 64)
         __builtin_prefetch(slot + line, 1);
+    __builtin_prefetch(slot + p->stride - 1, 1); /* slots begin anywhere in a line */
 }
 
 /* The number of |slot|: an exact division, done by multiplying with the

@@ -18,7 +18,7 @@
  * depends on the packets alone.
  *
  * Adding and deleting are O(1); an entry moves down at most four times. A bit
- * map a level finds the next filled bucket, so a jump of the clock costs what
+ * map of all buckets, with one of its words above it, finds the next filled one, so a jump of the clock costs what
  * lies in it, however many empty ticks it passes.
  *
  * An entry fires up to one tick late and never early: at the first tick that

@@ -20,6 +20,7 @@ struct half {
     struct piece *last;
     struct piece *taken; /* out of the list, being shown */
     uint64_t pending;  /* bytes that count in all pieces */
+    uint64_t pieces;   /* how many there are */
     uint8_t *history;  /* the last |kept| bytes before |next| */
     size_t kept;
     size_t room;
@@ -74,7 +75,7 @@ static uint64_t max64(uint64_t a, uint64_t b)
 static struct piece *piece_new(const struct mb__stream_config *c, struct half *h, uint64_t offset,
                                const uint8_t *data, size_t len)
 {
-    if (len > c->max_bytes - min64(h->pending, c->max_bytes))
+    if (h->pending + len + (h->pieces + 1) * MB__PIECE_OVERHEAD > c->max_bytes)
         return NULL;
     size_t room = data == NULL ? 0 : len;
     struct piece *p = mb__memory_alloc(c->memory, sizeof *p + room);
@@ -84,11 +85,13 @@ static struct piece *piece_new(const struct mb__stream_config *c, struct half *h
     if (room > 0)
         memcpy(p->data, data, room);
     h->pending += len;
+    h->pieces++;
     return p;
 }
 
 static void piece_free(const struct mb__stream_config *c, struct half *h, struct piece *p)
 {
+    h->pieces--;
     h->pending -= p->len;
     mb__memory_free(c->memory, p, sizeof *p + p->room);
 }
@@ -270,7 +273,8 @@ struct mb__overlap mb__stream_compare(const struct mb_flow *flow, int side, int6
     met += meet(&o, at, data, len, 0, NULL, next - kept);
     if (kept > 0)
         met += meet(&o, at, data, len, next - kept, h->history, kept);
-    for (const struct piece *p = h == NULL ? NULL : h->first; p != NULL && p->offset < at + len; p = p->next)
+    bool behind_all = h == NULL || h->last == NULL || at >= end_of(h->last);
+    for (const struct piece *p = behind_all ? NULL : h->first; p != NULL && p->offset < at + len; p = p->next)
         met += meet(&o, at, data, len, p->offset, bytes_of(p), p->len);
     o.new = met < len;
     return o;
@@ -284,6 +288,7 @@ bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view)
     h->taken = h->first;
     unlink_after(h, NULL, h->taken);
     h->pending -= h->taken->len;
+    h->pieces--;
     *view = (struct mb_view){bytes_of(h->taken), h->taken->len};
     return true;
 }

@@ -23,10 +23,14 @@
 #include "base/overlap.h"
 #include "mosbox.h"
 
+/* Bytes that a pending piece is charged for besides its own: many small pieces
+ * cost time as well, since each segment is compared with those around it. */
+#define MB__PIECE_OVERHEAD 64
+
 /* What all streams of an engine share. */
 struct mb__stream_config {
     struct mb__memory *memory; /* account that buffers are taken from */
-    uint64_t max_bytes;        /* pending bytes of a side */
+    uint64_t max_bytes;        /* pending bytes of a side, each piece's overhead counted in */
     uint32_t history;          /* delivered bytes kept of a side */
     uint8_t overlap;           /* enum mb_overlap of the receiver at hand */
     bool ranges_only;          /* nobody reads bytes: remember only where they were */

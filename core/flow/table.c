@@ -125,9 +125,8 @@ static void bucket_del(struct mb__flows *t, struct mb__bucket *b, uint32_t flow)
     drop_empty(t, before, last);
 }
 
-/* Moves the flows of bucket |split| that belong to its new twin there. What no
- * longer fits for want of memory, which the flows of one bucket cannot need,
- * does not arise: both rows together are no longer than the one was. */
+/* Moves the flows of bucket |split| that belong to its new twin there. Needs at
+ * most one overflow bucket more than the row had, while the old one is held. */
 static void split_bucket(struct mb__flows *t)
 {
     struct mb__bucket *from = &t->buckets[t->split], *to = &t->buckets[t->split + t->round];

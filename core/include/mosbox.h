@@ -436,7 +436,7 @@ struct mb_config {
     uint64_t seed;               /* of the keyed hashes; 0: from the system */
     uint32_t max_flows;          /* flows at once */
     uint32_t max_fragments;      /* IP datagrams in reassembly at once */
-    uint64_t max_stream_bytes;   /* buffered a side of a flow */
+    uint64_t max_stream_bytes;   /* buffered a side of a flow; 64 are charged for each piece besides its own */
     uint64_t max_memory;         /* buffered by all streams (3/4 of it) and fragments (1/4) */
     int64_t timeout_tcp_syn;     /* no answer to the SYN */
     int64_t timeout_tcp;         /* established and idle */
@@ -510,7 +510,6 @@ struct mb_stats {
     uint64_t flow_memory;        /* bytes of flow records and their table in use */
     uint64_t kernel_received;    /* live: as the kernel counts */
     uint64_t kernel_dropped;     /* live: lost before we saw them */
-    uint64_t callback_errors;    /* callbacks that failed and were passed over */
     uint64_t backward_time;      /* packets whose timestamp went backward */
     uint64_t anomalies[43];      /* by enum mb_anomaly */
 };

@@ -5,6 +5,7 @@
 
 #include "io/drain.h"
 #include "io/say.h"
+#include "io/writer.h"
 #include "mosbox.h"
 
 #define MAGIC_NS 0xa1b23c4du
@@ -13,6 +14,7 @@
 
 struct mb_writer {
     struct mb__drain drain;
+    int link; /* LINKTYPE_ number in the header */
 };
 
 /* The file header, in this machine's byte order as its magic tells. */
@@ -41,8 +43,14 @@ struct mb_writer *mb_writer_new(const char *path, int linktype, char *err)
         free(w);
         return NULL;
     }
+    w->link = linktype;
     put_header(w, linktype);
     return w;
+}
+
+int mb__writer_link(const struct mb_writer *w)
+{
+    return w->link;
 }
 
 int mb_writer_put(struct mb_writer *w, const struct mb_frame *frame)

@@ -143,7 +143,7 @@ static void test_history(void)
 
 static void test_limits(void)
 {
-    begin(MB_OVERLAP_FIRST, 0, 5);
+    begin(MB_OVERLAP_FIRST, 0, 5 + MB__PIECE_OVERHEAD);
     put(1, "bcdef");
     CHECK_INT(mb__stream_put(&config, &flow, MB_CLIENT, 6, (const uint8_t *)"g", 1), MB_ELIMIT);
     memory.limit = memory.used;
@@ -153,6 +153,17 @@ static void test_limits(void)
     CHECK_STR(drain(), "");
     mb__stream_skip(&config, &flow, MB_CLIENT, 1);
     CHECK_STR(drain(), "bcdef");
+    end();
+}
+
+/* Many small pieces are as dear as a few large ones. */
+static void test_small_pieces(void)
+{
+    begin(MB_OVERLAP_FIRST, 0, 100 * (1 + MB__PIECE_OVERHEAD));
+    int kept = 0;
+    for (uint64_t offset = 1; offset < 1000; offset += 2)
+        kept += mb__stream_put(&config, &flow, MB_CLIENT, offset, (const uint8_t *)"x", 1) == 0;
+    CHECK_INT(kept, 100);
     end();
 }
 
@@ -256,6 +267,7 @@ int main(void)
     RUN(test_compare);
     RUN(test_history);
     RUN(test_limits);
+    RUN(test_small_pieces);
     RUN(test_ranges_only);
     RUN(test_random);
     return test_done();

@@ -35,6 +35,7 @@ TUNNELS = {
     "ayiya": lib.MB_TUNNEL_AYIYA,
 }
 _TUNNEL_SETS = {"all": sum(TUNNELS.values()), "none": 0, "default": lib.MB_TUNNEL_DEFAULT}
+MAX_TIMEOUT = (1 << 62) - 1  # ns, the longest that the core takes
 _NOT_IN_FILES = {"config", "set"}
 
 
@@ -77,13 +78,28 @@ def _nanoseconds(text: Any) -> int:
     return round(parse_duration(text) * 1e9)
 
 
+def _at_most(largest: int, read: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Reads a number that fits into its field."""
+
+    def parse(text: Any) -> int:
+        try:
+            number = read(text)
+        except OverflowError:
+            number = largest + 1
+        if number > largest:
+            raise ValueError(f"{text} is too large")
+        return number
+
+    return parse
+
+
 def _flag(text: Any) -> int:
     return int(Option(False, "", type=bool, name="value").value(text))
 
 
 def _word(choices: dict[str, int]) -> Callable[[Any], int]:
     def parse(text: Any) -> int:
-        if text not in choices:
+        if not isinstance(text, str) or text not in choices:
             raise ValueError(f"{text!r} is none of {', '.join(choices)}")
         return choices[text]
 
@@ -109,7 +125,6 @@ _WORDS: dict[str, Callable[[Any], int]] = {
     "checksums": _word({"ignore": lib.MB_CHECKSUMS_IGNORE, "verify": lib.MB_CHECKSUMS_VERIFY}),
     "overlap": _word(OVERLAPS),
     "decap": parse_decap,
-    "seed": parse_size,
 }
 _RENAMED = {"key_vlan": "vlan_key", "key_tunnel": "tunnel_key"}
 
@@ -120,16 +135,18 @@ def core_keys() -> dict[str, tuple[str, Callable[[Any], int]]]:
     Fields timeout_X are timeouts.X, max_X are limits.X; the header is the only list.
     """
     keys: dict[str, tuple[str, Callable[[Any], int]]] = {}
+    time = _at_most(MAX_TIMEOUT, _nanoseconds)
+    size = {f"uint{n}_t": _at_most((1 << n) - 1, parse_size) for n in (32, 64)}
     for name, part in ffi.typeof("struct mb_config").fields:
         if name.startswith("spare"):
             continue
         if name.startswith("timeout_"):
-            keys["timeouts." + name.removeprefix("timeout_")] = (name, _nanoseconds)
+            keys["timeouts." + name.removeprefix("timeout_")] = (name, time)
         elif name.startswith("max_"):
-            keys["limits." + name.removeprefix("max_")] = (name, parse_size)
+            keys["limits." + name.removeprefix("max_")] = (name, size[part.type.cname])
         else:
-            flag = _flag if part.type.cname == "uint8_t" else parse_size
-            keys[_RENAMED.get(name, name)] = (name, _WORDS.get(name, flag))
+            plain = size.get(part.type.cname, _flag)
+            keys[_RENAMED.get(name, name)] = (name, _WORDS.get(name, plain))
     return keys
 
 
@@ -176,6 +193,7 @@ class _Keys:
 
     def foreign(self, section: str) -> bool:
         """Whether a section belongs to another app: one file may serve several."""
+        section = section.replace("_", "-")
         return section in self.apps and section != self.app
 
 
@@ -216,9 +234,21 @@ def _read_file(path: str, keys: _Keys) -> None:
         raise ValueError(f"{path}:{line}: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
     if root is None or root.value == "":
         return  # nothing, or a lone `---`
     _walk(path, root, "", keys, yaml)
+
+
+def _plain(node: Any, yaml: Any) -> Any:
+    """The value that a node stands for."""
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(error.problem) from None
+    except (AttributeError, KeyError):  # how yaml says it of "!!bool maybe"
+        raise ValueError(f"{node.value!r} does not fit its tag {node.tag}") from None
 
 
 def _walk(path: str, node: Any, prefix: str, keys: _Keys, yaml: Any) -> None:
@@ -233,9 +263,8 @@ def _walk(path: str, node: Any, prefix: str, keys: _Keys, yaml: Any) -> None:
         if isinstance(value_node, yaml.MappingNode) and not prefix:
             _walk(path, value_node, key + ".", keys, yaml)
             continue
-        value = yaml.SafeLoader("").construct_document(value_node)
         try:
-            known = keys.take(key, value)
+            known = keys.take(key, _plain(value_node, yaml))
         except ValueError as error:
             raise ValueError(f"{path}:{line}: {error}") from None
         if not known:

@@ -174,7 +174,8 @@ def parse_size(text: object) -> int:
     match = _SIZE.fullmatch(str(text).strip())
     if not match:
         raise ValueError(f"{text!r} is not a number such as 4096, 64k, 16MiB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWER[match[2]])
+    unit = (1024 if match[3] else 1000) ** _POWER[match[2]]
+    return int(match[1]) * unit if match[1].isdecimal() else int(float(match[1]) * unit)
 
 
 # ---- what every app has

@@ -416,7 +416,10 @@ def core_settings(settings: dict[str, Any]) -> dict[str, Any]:
         if key not in keys:
             raise ValueError(f"no setting {key!r}{did_you_mean(key, keys)}")
         name, read = keys[key]
-        found[name] = read(value)
+        try:
+            found[name] = read(value)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
     return found
 
 

@@ -76,6 +76,15 @@ def test_an_empty_file_is_no_mistake(tmp_path: Path, text: str) -> None:
         ("timeouts: {tcp: soon}\n", ":1: timeouts.tcp: 'soon' is not a time"),
         ("limits: {flows: many}\n", ":1: limits.flows: 'many' is not a number"),
         ("checksums: maybe\n", ":1: checksums: 'maybe' is none of ignore, verify"),
+        ("limits: {flows: 99999999999}\n", ":1: limits.flows: 99999999999 is too large"),
+        ("timeouts:\n  tcp: 999999d\n", ":2: timeouts.tcp: 999999d is too large"),
+        (f"timeouts: {{tcp: {'9' * 400}}}\n", " is too large"),
+        ("seed: 99999999999999999999\n", ":1: seed: 99999999999999999999 is too large"),
+        ("decap: {gre: 1}\n", ":1: no key 'decap.gre'"),
+        ("checksums: [verify]\n", ":1: checksums: ['verify'] is none of"),
+        ("seed: 1\nchecksums: !!foo 1\n", ":2: could not determine a constructor"),
+        ("midstream: !!bool maybe\n", ":1: 'maybe' does not fit its tag"),
+        ("seed: " + "[" * 5000, ": nested too deeply"),
         ("decap: gre,foo\n", "yaml:1: decap: no tunnel 'foo'"),
         ("- a\n- b\n", ":1: the file holds no keys"),
         ("hosts: {linux: 10.0.0.0/99}\n", ":1: hosts.linux: '10.0.0.0/99'"),
@@ -109,6 +118,23 @@ def test_all_tunnels_are_what_the_core_takes_off_by_itself() -> None:
     assert parse_decap("all") == parse_decap("default") == lib.MB_TUNNEL_DEFAULT
     assert parse_decap(",".join(TUNNELS)) == lib.MB_TUNNEL_DEFAULT
     assert parse_decap("none") == 0
+
+
+def test_the_largest_values_are_taken(tmp_path: Path) -> None:
+    text = f"seed: {2**64 - 1}\nlimits: {{flows: {2**32 - 1}}}\n"
+    assert read(tmp_path, text).core == {"seed": 2**64 - 1, "max_flows": 2**32 - 1}
+
+
+def test_too_large_a_setting_is_code_2(tmp_path: Path) -> None:
+    pcap = scan(tmp_path / "x.pcap")
+    run = mosbox("stats", "-r", pcap, "--set", "limits.flows=99999999999")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "mosbox: limits.flows: 99999999999 is too large\n"
+
+
+def test_a_section_of_another_app_may_be_spelt_with_either_dash(tmp_path: Path) -> None:
+    text = "nat_monitor: {window: 2}\nnat-monitor: {window: 2}\n"
+    assert read(tmp_path, text, apps=["nat-monitor"]) == Config()
 
 
 def test_every_field_of_the_core_has_a_key() -> None:

@@ -286,6 +286,12 @@ def test_a_table_each_interval_of_packet_time(tmp_path: Path) -> None:
     assert text.count(f"{CLIENT}:1 ") == 4
 
 
+def test_an_interval_without_a_table_is_refused(mixed: Path) -> None:
+    done = mosbox("stats", "-r", mixed, "-o", "json", "--interval", "10")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "mosbox: --interval shows tables: add -o table\n"
+
+
 @pytest.mark.parametrize(
     "wrong", [["--top", "0"], ["--by", "size"], ["--interval", "-1"], ["--top", "many"]]
 )

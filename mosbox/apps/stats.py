@@ -42,6 +42,8 @@ class Stats(App):
             self.applications = Tally(self.engine, "app")
         self.tables = bool(self.outputs.of("table"))
         if not self.tables:
+            if self.interval is not None:
+                raise ValueError("--interval shows tables: add -o table")
             return  # nobody looks at groups, so none are made
         rows = max(4096, ROWS_A_TALKER * self.top)
         self.transports = Tally(self.engine, "protocol")

@@ -357,6 +357,28 @@ def test_a_threshold_file(ids: Ids, tmp_path: Path) -> None:
     assert ids.count(rule, pings, "--threshold-file", file) == {1: 2}
 
 
+def test_files_that_a_yaml_names(ids: Ids, tmp_path: Path) -> None:
+    pings = [ethernet(ip(CLIENT, SERVER, 1, icmp(8, 0))) for _ in range(10)]
+    rule = "alert icmp any any -> any any (itype:8; sid:1;)"
+    (tmp_path / "etc").mkdir()
+    yaml = tmp_path / "etc" / "suricata.yaml"
+    yaml.write_text("%YAML 1.1\n---\ninclude: more.yaml\n")
+    (tmp_path / "etc" / "more.yaml").write_text("threshold-file: threshold.config\n")
+    limit = "threshold gen_id 1, sig_id 1, type limit, track by_src, count 1, seconds 60\n"
+    (tmp_path / "etc" / "threshold.config").write_text(limit)
+    assert ids.count(rule, pings, "--suricata-yaml", yaml) == {1: 1}
+
+    yaml.write_text("%YAML 1.1\n---\ninclude: gone.yaml\nthreshold-file: /gone\n")
+    words = ["ids", "-r", tmp_path / "x.pcap", "--rules", tmp_path / "x.rules"]
+    done = mosbox(*words, "--suricata-yaml", yaml)
+    assert done.returncode == 0
+    assert f"mosbox: {yaml}: include gone.yaml: no such file\n" in done.stderr
+    assert f"mosbox: {yaml}: threshold-file /gone: no such file\n" in done.stderr
+    done = mosbox(*words, "--suricata-yaml", yaml, "--strict")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mosbox: {yaml}: include gone.yaml: no such file\n"
+
+
 # ---- applications
 
 REQUEST = request(

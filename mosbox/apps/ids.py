@@ -45,7 +45,9 @@ class Ids(App):
     )
     var: list[str] = option([], help="define an address or port variable", metavar="NAME=VALUE")
     simulate_inline: bool = option(False, help="carry out drop, reject and pass as if inline")
-    strict: bool = option(False, help="a rule that cannot be used is an error")
+    strict: bool = option(
+        False, help="rules that cannot be used and files that are not there are errors"
+    )
     fast_log: str | None = option(None, help="write a line an alert to this file", metavar="FILE")
 
     def __init__(self, **options: Any) -> None:
@@ -74,6 +76,9 @@ class Ids(App):
         classes = Classification()
         problems = classes.read(self.classification or CLASSES)
         thresholds = self.threshold_file or self.config.path("threshold-file")
+        if self.strict and self.config.missing:
+            raise ValueError(self.config.missing[0])
+        self.tell(self.config.missing)
         adjustments, more = ([], []) if thresholds is None else read_thresholds(thresholds)
         loader = Loader(self.config.variables(), classes, adjustments, self.config.action_order())
         loaded = loader.load(self.rules or [STARTER])
@@ -85,7 +90,7 @@ class Ids(App):
             self.log(f"{loaded.count} rules loaded, {loaded.skipped} left out")
         return loaded
 
-    def tell(self, problems: Iterable[Problem]) -> None:
+    def tell(self, problems: Iterable[Problem | str]) -> None:
         """Says what is wrong, the first of many."""
         listed = list(problems)
         for problem in listed[:SHOWN]:

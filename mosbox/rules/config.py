@@ -145,6 +145,10 @@ class Settings:
     """Configuration by dotted keys, as ``stream.midstream`` = ``true``."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Path] = field(default_factory=dict)
+    """The YAML file that a key is from."""
+    missing: list[str] = field(default_factory=list)
+    """Complaints about files that are named and not there."""
 
     def read_yaml(self, path: Path, depth: int = 0) -> None:
         """Takes the keys of a YAML file over, includes first."""
@@ -163,18 +167,27 @@ class Settings:
             raise RuleError(f"{path}: a mapping of keys to values is expected")
         include = tree.pop("include", [])
         for name in include if isinstance(include, list) else [include]:
-            other = path.parent / str(name)
-            if other.exists():
+            other = self._find("include", str(name), path)
+            if other is not None:
                 self.read_yaml(other, depth + 1)
-        self._add("", tree)
+        self._add("", tree, path)
 
-    def _add(self, prefix: str, tree: Mapping[Any, Any]) -> None:
+    def _add(self, prefix: str, tree: Mapping[Any, Any], path: Path) -> None:
         for key, value in tree.items():
             name = f"{prefix}{key}"
             if isinstance(value, dict):
-                self._add(name + ".", value)
+                self._add(name + ".", value, path)
             else:
                 self.values[name] = value
+                self.origins[name] = path
+
+    def _find(self, key: str, name: str, origin: Path | None) -> Path | None:
+        """A file that a key names: beside the YAML file the key is in, or from here."""
+        for found in ([origin.parent / name] if origin else []) + [Path(name)]:
+            if found.is_file():
+                return found
+        self.missing.append(f"{origin or '--set'}: {key} {name}: no such file")
+        return None
 
     def set(self, pairs: Iterable[str]) -> None:
         """Takes ``KEY=VALUE`` texts over."""
@@ -183,12 +196,14 @@ class Settings:
             if not equals or not key.strip():
                 raise RuleError(f"--set takes KEY=VALUE, not '{pair}'")
             self.values[key.strip()] = value.strip()
+            self.origins.pop(key.strip(), None)
 
     def take(self, key: str, value: str) -> bool:
         """Takes one ``--set`` over if its key is in one of Suricata's sections."""
         known = key.partition(".")[0] in _SECTIONS
         if known:
             self.values[key] = value
+            self.origins.pop(key, None)
         return known
 
     def core(self) -> dict[str, Any]:
@@ -215,7 +230,7 @@ class Settings:
     def path(self, key: str) -> Path | None:
         """A file, if one is named and there."""
         name = self.text(key)
-        return Path(name) if name and Path(name).exists() else None
+        return self._find(key, name, self.origins.get(key)) if name else None
 
     def flag(self, key: str, default: bool = False) -> bool:
         """A yes or no."""

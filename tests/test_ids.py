@@ -357,6 +357,22 @@ def test_a_threshold_file(ids: Ids, tmp_path: Path) -> None:
     assert ids.count(rule, pings, "--threshold-file", file) == {1: 2}
 
 
+def test_a_reload_says_that_rules_stay(tmp_path: Path) -> None:
+    class Reloaded(App):
+        name = "ids"
+
+        def finish(self) -> None:
+            moved = Path(self.fast_log or "").rename(tmp_path / "old.log")
+            with pytest.raises(ValueError, match="ids reads its rules only at the start"):
+                self.reload()
+            assert moved.is_file()
+            super().finish()
+
+    capture = write_pcap(tmp_path / "x.pcap", [ethernet(ip(CLIENT, SERVER, 1, icmp(8, 0)))])
+    run(Reloaded, capture, fast_log=str(tmp_path / "fast.log"))
+    assert sorted(path.name for path in tmp_path.glob("*.log")) == ["fast.log", "old.log"]
+
+
 def test_files_that_a_yaml_names(ids: Ids, tmp_path: Path) -> None:
     pings = [ethernet(ip(CLIENT, SERVER, 1, icmp(8, 0))) for _ in range(10)]
     rule = "alert icmp any any -> any any (itype:8; sid:1;)"

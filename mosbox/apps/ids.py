@@ -31,6 +31,9 @@ class Ids(App):
     start was not seen are left alone, as Suricata does: `--set stream.inline=true` and
     `--set stream.midstream=true` change that, and so does a suricata.yaml.
 
+    Which rules can be used is in mosbox-rules(5). They are read at the start only: SIGHUP
+    opens the output files anew, and says that the rules are the old ones.
+
         mosbox ids -r day.pcap --rules suricata.rules -o eve:eve.json
         mosbox ids -i eth0 --var HOME_NET=192.0.2.0/24 --fast-log fast.log
     """
@@ -70,6 +73,10 @@ class Ids(App):
         self.detection = Detection(self.load(), self.config, inline=self.simulate_inline)
         files = self._run.plan.read
         self.detection.attach(self.engine, self.outputs, self.fast_log, files)
+
+    def reload(self) -> None:
+        self.detection.reopen()
+        raise ValueError("ids reads its rules only at the start")
 
     def load(self) -> Loaded:
         """The rules, after telling what is wrong with them."""

@@ -78,6 +78,11 @@ class Detection:
             lib.mb_detect_stats(self.c, c)
         return {name: int(getattr(c, name)) for name, _ in ffi.typeof(c[0]).fields}
 
+    def reopen(self) -> None:
+        """For log rotation: opens the file of --fast-log anew."""
+        if self.fast is not None:
+            self.fast.reopen()
+
     def close(self) -> None:
         """Closes what attach() opened; the engine frees the rest."""
         fast, self.fast = self.fast, None

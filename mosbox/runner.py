@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -426,13 +427,16 @@ def core_settings(settings: dict[str, Any]) -> dict[str, Any]:
 def flows(read: str | os.PathLike[str], bpf: str = "", **settings: Any) -> Iterator[FlowRecord]:
     """The flows of a capture, each when it is over: `for flow in mosbox.flows("x.pcap")`.
 
-    What is given are copies, which can be kept.
+    What is given are copies, which can be kept. A capture that is cut off is a warning.
     """
     ended: list[FlowRecord] = []
-    source = Source.file(os.fspath(read))
-    engine = Engine(**core_settings({k.replace("__", "."): v for k, v in settings.items()}))
-    session = Session(engine, "flows")
-    try:
+    with ExitStack() as stack:
+        source = Source.file(os.fspath(read))
+        stack.callback(source.close)
+        engine = Engine(**core_settings({k.replace("__", "."): v for k, v in settings.items()}))
+        session = Session(engine, "flows")
+        stack.callback(session.close)
+        stack.callback(engine.close)
         if bpf:
             source.filter(bpf)
         kind = EVENTS["flow_end"]
@@ -444,7 +448,5 @@ def flows(read: str | os.PathLike[str], bpf: str = "", **settings: Any) -> Itera
                 session.run(engine.finish)
             yield from ended
             ended.clear()
-    finally:
-        engine.close()
-        session.close()
-        source.close()
+        if warning := source.warning():
+            warnings.warn(warning, stacklevel=2)

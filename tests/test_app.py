@@ -363,6 +363,14 @@ def test_records_end_with_their_event(pcap: Path) -> None:
     assert [copy["number"] for copy in app.copies] == list(range(1, len(app.copies) + 1))
 
 
+def test_flows_of_a_capture_that_is_cut_off_come_with_a_warning(pcap: Path) -> None:
+    whole = len(list(mosbox.flows(pcap)))
+    pcap.write_bytes(pcap.read_bytes()[:-5])
+    with pytest.warns(UserWarning, match=r"\.pcap") as caught:
+        assert len(list(mosbox.flows(pcap))) == whole
+    assert len(caught) == 1
+
+
 def test_copies_outlive_the_run(pcap: Path) -> None:
     flows = list(mosbox.flows(pcap))
     assert [flow.server.port for flow in flows] == [80, 1, 2, 3, 4, 5]

@@ -20,6 +20,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
 from statistics import median_low
 from typing import Any, NamedTuple
 
@@ -81,7 +83,8 @@ class Watch(App):
             return
         forward = packet.src == seen.src.ip
         seq = (packet.seq, packet.tcp_flags & (SYN | ACK)) if flow.ip_proto == 6 else None
-        seen.marks.setdefault((forward, seq, packet.icmp_type, packet.payload), self.engine.now)
+        content = blake2b(packet.payload, digest_size=16).digest()  # small, however long that is
+        seen.marks.setdefault((forward, seq, packet.icmp_type, content), self.engine.now)
         if forward and packet.ip_id:
             seen.idents.add(packet.ip_id)
         if flow.packets >= MARKED:
@@ -232,9 +235,8 @@ class Behaviour:
     """What the outbound pairs tell of the NAT, in the terms of RFC 4787."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
-        self.pairs = [
-            p for p in pairs if p.outbound and "snat" in p.kind and p.before.proto != "ICMP"
-        ]
+        translated = (p for p in pairs if p.outbound and "snat" in p.kind)
+        self.pairs = [p for p in translated if p.before.proto not in ("ICMP", "ICMPv6")]
         self.mapped: dict[tuple[str, End], list[Pair]] = defaultdict(list)
         for p in self.pairs:
             self.mapped[p.before.proto, p.before.src].append(p)
@@ -308,7 +310,7 @@ class Behaviour:
         kept: dict[str, float] = {}
         lost: dict[str, float] = {}
         for (proto, _), pairs in self.mapped.items():
-            for earlier, later in zip(pairs, pairs[1:], strict=False):
+            for earlier, later in pairwise(pairs):
                 idle = (later.before.start - earlier.before.last) / 1e9
                 if earlier.before.dst != later.before.dst or idle < SILENCE:
                     continue

@@ -82,8 +82,6 @@ def mosbox(namespace: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-
-
 def test_flows_of_a_live_interface(namespaces: tuple[str, str]) -> None:
     server, client = namespaces
     with mosbox(server, "stats", "-i", "vs", "-o", "json", "tcp", "port", "8000") as listener:

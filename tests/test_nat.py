@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from wire import Frame, Talk, ethernet, icmp, ip, udp, write_pcap
 
+import mosbox
+from mosbox.nat import Behaviour, End, Pair, Sighting, Watch
+
 OUTSIDE = "203.0.113.1"
 SERVERS = ("198.51.100.1", "198.51.100.2")
 Frames = list[Frame]
@@ -143,9 +146,7 @@ def test_forwarded_port_is_dnat(tmp_path: Path) -> None:
     nat = Nat(lambda host, port, server: port)
     opener = Talk(src="198.51.100.9", dst=OUTSIDE, sport=7000, dport=8080, client_seq=77)
     inner = opener.copy(dst="10.0.0.1", dport=80)
-    for beyond, here in zip(
-        opener.exchange(b"a", b"b"), inner.exchange(b"a", b"b"), strict=True
-    ):
+    for beyond, here in zip(opener.exchange(b"a", b"b"), inner.exchange(b"a", b"b"), strict=True):
         nat._both(here, beyond)
     (record,) = [r for r in nat.monitor(tmp_path) if r["nat"]["event"] == "create"]
     assert (record["src_ip"], record["dest_ip"], record["dest_port"]) == (
@@ -165,6 +166,22 @@ def test_icmp_errors_are_no_mappings(tmp_path: Path) -> None:
         ethernet(ip(SERVERS[0], OUTSIDE, 1, icmp(3, 3, payload=quoted[:28]))),
     )
     assert [r["nat"]["event"] for r in nat.monitor(tmp_path)] == ["behaviour"]
+
+
+def test_the_marks_of_a_sighting_are_small(tmp_path: Path) -> None:
+    here, there = "10.0.0.1", SERVERS[0]
+    frame = ethernet(ip(here, there, 17, udp(here, there, 4000, 53, bytes(1000))))
+    [seen] = mosbox.run(Watch, write_pcap(tmp_path / "x.pcap", [frame])).sightings
+    [(_, _, _, content)] = seen.marks
+    assert len(content) == 16
+
+
+@pytest.mark.parametrize(("proto", "ports"), [("UDP", 1), ("ICMP", 0), ("ICMPv6", 0)])
+def test_only_protocols_with_ports_tell_of_the_mapping(proto: str, ports: int) -> None:
+    remote = End(SERVERS[0], 7)
+    before = Sighting(proto, End("10.0.0.1", 7), remote, 0, 0)
+    after = Sighting(proto, End(OUTSIDE, 9), remote, 0, 0)
+    assert len(Behaviour([Pair(before, after)]).pairs) == ports
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus folder is not here")

@@ -24,7 +24,9 @@ class NatMonitor(Command):
     parity, overloading, and what idle times mappings survive.
     """
 
-    inside: list[Path] = option(help="capture of the inside; several are read in order", metavar="FILE")
+    inside: list[Path] = option(
+        help="capture of the inside; several are read in order", metavar="FILE"
+    )
     outside: list[Path] = option(help="capture of the outside", metavar="FILE")
     window: float = option(1.0, help="seconds that a packet may take through the NAT", min=0)
 

@@ -320,6 +320,8 @@ int mb_engine_advance(struct mb_engine *e, int64_t ts)
 static bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
 {
     bool bad_sum = p->flags & (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM);
+    if (e->detect != NULL && p->ip_proto == 17) /* rules see what a network card will mend, as Suricata's do */
+        bad_sum = p->flags & MB_PKT_BAD_IP_SUM;
     return mb__packet_has_flow(p) && !(bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY);
 }
 

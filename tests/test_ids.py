@@ -68,6 +68,14 @@ def says(*parts: bytes, **talk: Any) -> list[bytes]:
     return frames + with_acks.close()
 
 
+def test_a_datagram_that_a_network_card_will_mend(ids: Ids) -> None:
+    datagram = bytearray(udp("10.0.0.1", "10.0.0.2", 4000, 53, b"an attack pattern"))
+    datagram[6] ^= 0xFF
+    frame = ethernet(ip("10.0.0.1", "10.0.0.2", 17, bytes(datagram)))
+    rule = 'alert udp any any -> any 53 (msg:"u"; content:"attack"; sid:1;)'
+    assert ids.count(rule, [frame], "--checksums", "verify") == {1: 1}
+
+
 def web(*exchanges: tuple[bytes, bytes], **talk: Any) -> list[bytes]:
     """Requests and responses on one connection."""
     both = Talk(**talk)

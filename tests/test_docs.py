@@ -45,6 +45,16 @@ def text(name: str) -> str:
     return " ".join(source.split())
 
 
+def test_the_manual_tells_keys_and_other_pages_to_who_reads_no_c(man: ModuleType) -> None:
+    page = man.pages()["mosbox.1"]
+    keys = page.partition(".SH CONFIGURATION")[2].partition(".SH SIGNALS")[0]
+    assert not re.search(r"mosbox\.h|\benum\b|mb_", keys)
+    assert re.search(r"\.B timeouts\.udp\n[^.]*\(default: 60s\)", keys)
+    see = page.partition(".SH SEE ALSO")[2].replace("\\-", "-")
+    for other in MAN.glob("mosbox-*.[57]"):
+        assert f"{other.stem}({other.suffix[1:]})" in see
+
+
 def test_the_manual_is_current(man: ModuleType) -> None:
     assert man.stale() == [], "run `make man`"
 

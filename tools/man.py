@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from mosbox import app, config, engine, events, options, outputs, registry, runner, testing
+from mosbox._core import ffi, lib
 from mosbox.cli import command_options, option_flags, option_help, option_metavar
 from mosbox.options import COMMON, Option
 
@@ -29,6 +30,7 @@ TOP = Path(__file__).resolve().parent.parent
 MAN = TOP / "man"
 HEADER = TOP / "core" / "include" / "mosbox.h"
 PAGES_BY_HAND = {"mosbox-json.7", "mosbox-policy.5"}
+OTHER_PAGES = ("app(7)", "api(7)", "filter(7)", "json(7)", "policy(5)", "rules(5)")
 FIELDS = TOP / "core" / "match" / "field.c"
 
 EXAMPLES = """
@@ -126,10 +128,43 @@ def common_options() -> list[str]:
     return lines
 
 
+KEYS = {
+    "decap": f"tunnels to take off, commas between them: {', '.join(config.TUNNELS)}; all or none",
+    "checksums": "ignore, or verify: packets with a wrong checksum belong to no flow",
+    "overlap": "whose bytes win where segments or fragments overlap: " + ", ".join(config.OVERLAPS),
+    "reassemble": "put streams together; no: none is ever buffered",
+    "timeout_udp": "no datagram either way",
+    "timeout_icmp": "no message either way",
+    "timeout_fragment": "a datagram of which fragments are missing",
+}
+"""Fields of struct mb_config whose comments speak to who writes C."""
+
+
+def default_of(name: str, defaults: Any) -> str:
+    """The default of a field as it is written in a file."""
+    value = getattr(defaults, name)
+    match name:
+        case "decap":
+            return "all"
+        case "checksums":
+            return "verify" if value else "ignore"
+        case "overlap":
+            return {number: word for word, number in config.OVERLAPS.items()}[value]
+    if name.startswith("timeout_"):
+        return f"{value / engine.NS:g}s"
+    is_flag = dict(ffi.typeof("struct mb_config").fields)[name].type.cname == "uint8_t"
+    return ("yes" if value else "no") if is_flag else f"{value}"
+
+
 def configuration() -> list[str]:
     """The docstring of config.py, then every key with the comment of its field."""
-    comments = dict(re.findall(r"^    \w+ (\w+);\s+/\* (.*?) \*/", HEADER.read_text(), re.M))
-    keys = [(key, comments.get(name, "")) for key, (name, _) in config.core_keys().items()]
+    comments = dict(re.findall(r"^    \w+ (\w+);\s+/\* (.*?) \*/", HEADER.read_text(), re.M)) | KEYS
+    defaults = ffi.new("struct mb_config *")
+    lib.mb_config_init(defaults)
+    keys = [
+        (key, f"{comments[name]} (default: {default_of(name, defaults)})")
+        for key, (name, _) in config.core_keys().items()
+    ]
     hosts = (
         "addresses and prefixes of hosts that put overlaps together by the policy of this name: "
     )
@@ -140,7 +175,7 @@ def configuration() -> list[str]:
         *prose(text.partition("\n")[2]),
         ".PP",
         escape(first),
-        *items((key, comment or "see mosbox.h") for key, comment in keys),
+        *items(keys),
     ]
 
 
@@ -194,7 +229,7 @@ def main_page(apps: dict[str, registry.Entry]) -> str:
             ("EXAMPLES", list(prose(EXAMPLES))),
             (
                 "SEE ALSO",
-                [escape(", ".join(f"mosbox-{n}" for n in ["app(7)", "api(7)", "filter(7)"]))],
+                [escape(", ".join(f"mosbox-{name}" for name in OTHER_PAGES))],
             ),
         ],
     )

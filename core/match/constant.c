@@ -223,7 +223,7 @@ static int read_name(struct mb__parser *p, enum mb__kind kind, uint64_t *value)
 /* Flags are joined: syn|ack. */
 static int read_flags(struct mb__parser *p, uint64_t *value)
 {
-    uint64_t flag;
+    uint64_t flag = 0;
     *value = 0;
     do {
         mb__parse_space(p);

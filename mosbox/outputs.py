@@ -67,6 +67,7 @@ class Outputs:
     ) -> None:
         """`specs` are as on the command line; with `collect`, records are kept in `records`."""
         self.quiet = quiet
+        self._line_buffered = line_buffered
         self.records: list[Record] | None = [] if collect else None
         self.sinks: list[Sink] = []
         self._columns = command.table_columns
@@ -99,6 +100,13 @@ class Outputs:
         for sink in self.sinks:
             if sink.kind == "zeek" or (self._flows and sink.kind in _FORMATS):
                 engine.flow_log(_FORMATS[sink.kind], sink.output)
+
+    def append(self, kind: str, path: str) -> Output:
+        """One more file, for an app whose records are written in C; it is flushed, opened
+        anew and closed with the others."""
+        output = Output(path, append=True, line_buffered=self._line_buffered)
+        self.sinks.append(Sink(kind, output))
+        return output
 
     def of(self, *kinds: str) -> list[Output]:
         """The outputs of some kinds, for apps whose records are written in C."""

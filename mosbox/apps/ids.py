@@ -75,7 +75,6 @@ class Ids(App):
         self.detection.attach(self.engine, self.outputs, self.fast_log, files)
 
     def reload(self) -> None:
-        self.detection.reopen()
         raise ValueError("ids reads its rules only at the start")
 
     def load(self) -> Loaded:
@@ -109,4 +108,3 @@ class Ids(App):
         stats = self.detection.stats()
         self.alerts += stats.pop("alerts")
         self.counters.update(stats)
-        self.detection.close()

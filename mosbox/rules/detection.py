@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mosbox._core import ffi, lib
-from mosbox.engine import Engine, Output, error_buffer
+from mosbox.engine import Engine, error_buffer
 from mosbox.rules.config import Settings
 from mosbox.rules.loader import Loaded, detect_config
 
@@ -34,7 +34,6 @@ class Detection:
         self.loaded = loaded
         self.settings = settings
         self.inline = inline or settings.flag("stream.inline")
-        self.fast: Output | None = None
         self.c = ffi.NULL
 
     def attach(
@@ -66,8 +65,7 @@ class Detection:
             engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_EVE, 0, output.c))
         lines = outputs.of("table")
         if fast_log is not None:
-            self.fast = Output(fast_log, append=True)
-            lines.append(self.fast)
+            lines.append(outputs.append("fast", fast_log))
         for output in lines:
             engine.check(lib.mb_alert_log(self.c, lib.MB_ALERT_FAST, 0, output.c))
 
@@ -77,14 +75,3 @@ class Detection:
         if self.c != ffi.NULL:
             lib.mb_detect_stats(self.c, c)
         return {name: int(getattr(c, name)) for name, _ in ffi.typeof(c[0]).fields}
-
-    def reopen(self) -> None:
-        """For log rotation: opens the file of --fast-log anew."""
-        if self.fast is not None:
-            self.fast.reopen()
-
-    def close(self) -> None:
-        """Closes what attach() opened; the engine frees the rest."""
-        fast, self.fast = self.fast, None
-        if fast is not None:
-            fast.close()

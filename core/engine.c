@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/say.h"
 #include "io/source.h"
 #include "io/writer.h"
 #include "match/filter.h"
@@ -58,12 +59,6 @@ void mb_config_init(struct mb_config *c)
     };
 }
 
-static void say(char *err, const char *sentence)
-{
-    if (err != NULL)
-        snprintf(err, MB_ERRBUF_SIZE, "%s", sentence);
-}
-
 /* The first option that makes no sense, as a sentence, or NULL. */
 static const char *config_mistake(const struct mb_config *c)
 {
@@ -86,7 +81,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
 {
     struct mb_engine *e = calloc(1, sizeof *e);
     if (e == NULL) {
-        say(err, mb_error_text(MB_ENOMEM));
+        mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
         return NULL;
     }
     if (config != NULL)
@@ -95,7 +90,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
         mb_config_init(&e->config);
     const char *mistake = config_mistake(&e->config);
     if (mistake != NULL) {
-        say(err, mistake);
+        mb__say(MB_EINVAL, err, "%s", mistake);
         free(e);
         return NULL;
     }
@@ -109,7 +104,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
     e->decoder = mb__decoder_new(&e->config, &e->key, &e->fragments, &e->stats);
     e->events = mb__events_new(e);
     if (e->decoder == NULL || e->events == NULL) {
-        say(err, mb_error_text(MB_ENOMEM));
+        mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
         mb_engine_free(e);
         return NULL;
     }
@@ -172,7 +167,8 @@ int mb__engine_fail(struct mb_engine *e, int code, const char *format, ...)
 struct mb_monitor *mb_monitor_new(struct mb_engine *e, const char *name, char *err)
 {
     if (e->sealed || e->monitors == MB__MAX_MONITORS) {
-        say(err, e->sealed ? "monitors are made before the first packet" : "an engine has at most 16 monitors");
+        mb__say(MB_ESTATE, err, "%s",
+                e->sealed ? "monitors are made before the first packet" : "an engine has at most 16 monitors");
         return NULL;
     }
     size_t offset = sizeof(struct mb_flow) + e->monitors * sizeof(void *);

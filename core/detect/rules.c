@@ -2,23 +2,10 @@
 /* rules -- loads rule programs: checks every number, compiles expressions */
 #include "detect/rules.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int fail(char *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(char *err, int code, const char *format, ...)
-{
-    if (err != NULL) {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(err, MB_ERRBUF_SIZE, format, args);
-        va_end(args);
-    }
-    return code;
-}
+#include "base/say.h"
 
 struct mb_rules *mb_rules_new(void)
 {
@@ -237,7 +224,7 @@ static int compile_pcre(struct mb__rule *rule, unsigned i, char *err)
     }
     char text[256];
     pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
-    return fail(err, MB_ESYNTAX, "pcre: %s at offset %zu", text, (size_t)at);
+    return mb__say(MB_ESYNTAX, err, "pcre: %s at offset %zu", text, (size_t)at);
 }
 
 /* Patterns that ignore case are kept in lower case. */
@@ -279,7 +266,7 @@ static int load(struct mb_rules *r, struct mb__rule *rule, size_t len, char *err
 {
     struct mb_rule_head *h = rule->head;
     if (len < sizeof *h || !head_good(r, h, len))
-        return fail(err, MB_EINVAL, "the rule program is damaged");
+        return mb__say(MB_EINVAL, err, "the rule program is damaged");
     uint8_t *at = (uint8_t *)(h + 1);
     rule->inspect = (const struct mb_rule_inspect *)(const void *)at;
     at += h->inspections * sizeof *rule->inspect;
@@ -288,9 +275,9 @@ static int load(struct mb_rules *r, struct mb__rule *rule, size_t len, char *err
     rule->bytes = at;
     for (unsigned i = 0; i < h->ops; i++)
         if (!op_good(r, h, &rule->op[i]))
-            return fail(err, MB_EINVAL, "operation %u of the rule program is damaged", i);
+            return mb__say(MB_EINVAL, err, "operation %u of the rule program is damaged", i);
     if (!order_good(r, rule))
-        return fail(err, MB_EINVAL, "the operations of the rule program are out of order");
+        return mb__say(MB_EINVAL, err, "the operations of the rule program are out of order");
     for (unsigned i = 0; i < h->ops; i++) {
         struct mb_rule_op *op = &rule->op[i];
         if (op->type == MB_OP_CONTENT && op->flags & MB_OPF_NOCASE)
@@ -319,13 +306,13 @@ static int make_room(struct mb_rules *r)
 int mb_rules_add(struct mb_rules *r, const void *program, size_t len, char *err)
 {
     if (r->built)
-        return fail(err, MB_ESTATE, "rules are added before they are built");
+        return mb__say(MB_ESTATE, err, "rules are added before they are built");
     if (r->count >= MB__MAX_RULES)
-        return fail(err, MB_ELIMIT, "more than %d rules", MB__MAX_RULES);
+        return mb__say(MB_ELIMIT, err, "more than %d rules", MB__MAX_RULES);
     struct mb__rule rule = {.head = malloc(len + 1)};
     if (rule.head == NULL || make_room(r) < 0) {
         free(rule.head);
-        return fail(err, MB_ENOMEM, "%s", mb_error_text(MB_ENOMEM));
+        return mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
     }
     memcpy(rule.head, program, len);
     int code = load(r, &rule, len, err);
@@ -340,7 +327,7 @@ int mb_rules_add(struct mb_rules *r, const void *program, size_t len, char *err)
 int mb_rules_build(struct mb_rules *r, char *err)
 {
     if (r->built)
-        return fail(err, MB_ESTATE, "the rules are built already");
+        return mb__say(MB_ESTATE, err, "the rules are built already");
     int code = mb__banks_build(r, err);
     r->built = code == 0;
     return code;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "io/say.h"
+#include "base/say.h"
 
 #define MODE 0666 /* of new files, before the umask */
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "io/say.h"
+#include "base/say.h"
 #include "io/source.h"
 
 #define WINDOW_SIZE (256u << 10) /* stays in the second-level cache; grows for larger records */

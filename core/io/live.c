@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/say.h"
+#include "base/say.h"
 #include "io/source.h"
 
 #define SNAPLEN_DEFAULT 262144

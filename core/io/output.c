@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "base/say.h"
 #include "io/drain.h"
-#include "io/say.h"
 #include "mosbox.h"
 
 struct mb_output {

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/say.h"
 #include "io/capture.h"
-#include "io/say.h"
 
 #define BLOCK_SHB 0x0a0d0d0au
 #define BLOCK_IDB 1

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "io/capture.h"
-#include "io/say.h"
+#include "base/say.h"
 
 #define SNAPLEN 262144     /* what filters are compiled for */
 #define FILTER_ROUNDS 1024 /* bursts that may be filtered away before the caller has a turn */

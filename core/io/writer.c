@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "base/say.h"
 #include "io/drain.h"
-#include "io/say.h"
 #include "io/writer.h"
 #include "mosbox.h"
 

@@ -41,18 +41,12 @@ static struct turn data_turn(int side, const char *bytes)
 
 static bool said(const char *needle)
 {
-    bool found = text != NULL && strstr(text, needle) != NULL;
-    if (!found)
-        fprintf(stderr, "not said: %s\n---- said\n%s", needle, text);
-    return found;
+    return transcript_says(text, needle);
 }
 
 static int count_said(const char *needle)
 {
-    int n = 0;
-    for (const char *p = text; (p = strstr(p, needle)) != NULL; p++)
-        n++;
-    return n;
+    return transcript_count(text, needle);
 }
 
 /* ---- requests ------------------------------------------------------------ */

@@ -9,10 +9,7 @@ static char *text;
 
 static bool said(const char *needle)
 {
-    bool found = text != NULL && strstr(text, needle) != NULL;
-    if (!found)
-        fprintf(stderr, "not said: %s\n---- said\n%s", needle, text);
-    return found;
+    return transcript_says(text, needle);
 }
 
 struct bytes {

@@ -275,6 +275,24 @@ static void transcript_play(struct transcript *t, const struct turn *turns, size
 /* All events of the protocols. */
 #define WANT_ALL (~UINT64_C(0))
 
+/* Whether |text| holds |needle|; tells what it holds if not. */
+static inline bool transcript_says(const char *text, const char *needle)
+{
+    bool found = text != NULL && strstr(text, needle) != NULL;
+    if (!found)
+        fprintf(stderr, "not said: %s\n---- said\n%s", needle, text != NULL ? text : "nothing");
+    return found;
+}
+
+/* How often |text| holds |needle|. */
+static inline int transcript_count(const char *text, const char *needle)
+{
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, needle)) != NULL; p++)
+        n++;
+    return n;
+}
+
 /* Plays whole, byte by byte and in |rounds| random ways. True if all say the
  * same and give their memory back; |*text| gets what was said (free it). */
 static inline bool transcript_same(const struct turn *turns, size_t count, bool datagrams, uint64_t wanted, int rounds,

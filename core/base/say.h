@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* say -- a sentence for an error buffer, and codes for errno */
-#ifndef MB_IO_SAY_H
-#define MB_IO_SAY_H
+#ifndef MB_BASE_SAY_H
+#define MB_BASE_SAY_H
 
 #include <errno.h>
 #include <stdarg.h>

@@ -40,7 +40,7 @@ void mb_config_init(struct mb_config *c)
         .max_flows = 4000000,
         .max_fragments = 65536,
         .max_stream_bytes = 1 << 20,
-        .max_memory = 1ull << 30,
+        .max_memory = 3ull << 30,
         .timeout_tcp_syn = 5 * SECOND,
         .timeout_tcp = 300 * SECOND,
         .timeout_tcp_half = 300 * SECOND,
@@ -95,8 +95,8 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
         return NULL;
     }
     mb__hash_key_init(&e->key, e->config.seed);
-    e->fragments.limit = e->config.max_memory / 4; /* a limit of its own: decoding runs ahead of the rest */
-    e->memory.limit = e->config.max_memory - e->fragments.limit;
+    e->fragments.limit = e->config.max_memory / 8; /* a limit of its own: decoding runs ahead of the rest */
+    e->memory.limit = e->config.max_memory / 4;
     e->tick = e->decode_tick = -1;
     e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false};
     e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->memory};
@@ -112,6 +112,14 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
     return e;
 }
 
+/* Half of the memory is the flows': how many that are, at most max_flows. */
+static uint32_t flows_that_fit(const struct mb_engine *e, size_t extra)
+{
+    uint64_t cost = mb__flows_cost(extra) + mb__outputs_flow_bytes(e->outputs) + mb__detect_flow_bytes(e->detect);
+    uint64_t fit = e->config.max_memory / 2 / cost;
+    return fit == 0 ? 1 : fit < e->config.max_flows ? (uint32_t)fit : e->config.max_flows;
+}
+
 /* Lays the flow table out for the monitors there are. */
 static int seal(struct mb_engine *e)
 {
@@ -123,6 +131,7 @@ static int seal(struct mb_engine *e)
     }
     e->sink.wanted = wanted;
     e->streams.history = mb__events_history(e->events);
+    e->config.max_flows = flows_that_fit(e, extra);
     int err = mb__flows_init(&e->flows, &e->config, extra);
     if (err < 0)
         return mb__engine_fail(e, err, "no address space for %u flows", e->config.max_flows);
@@ -567,6 +576,11 @@ void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)
 struct mb__outputs **mb__engine_outputs(const struct mb_engine *e)
 {
     return (struct mb__outputs **)&e->outputs;
+}
+
+uint64_t mb__engine_max_memory(const struct mb_engine *e)
+{
+    return e->config.max_memory;
 }
 
 void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg)

@@ -256,7 +256,7 @@ def _run_app(
 
 def _core_settings(common: dict[str, Any]) -> list[str]:
     """Common options that are settings of the core: `--decap gre` is `--set decap=gre`."""
-    names = ("decap", "checksums", "vlan_key", "tunnel_key", "seed")
+    names = ("decap", "checksums", "vlan_key", "tunnel_key", "seed", "max_memory")
     return [f"{name}={common.pop(name)}" for name in names if name in common]
 
 

@@ -35,6 +35,7 @@ TUNNELS = {
     "ayiya": lib.MB_TUNNEL_AYIYA,
 }
 _TUNNEL_SETS = {"all": sum(TUNNELS.values()), "none": 0, "default": lib.MB_TUNNEL_DEFAULT}
+PROGRAM = 64_000_000  # bytes that the program itself takes, Python included
 MAX_TIMEOUT = (1 << 62) - 1  # ns, the longest that the core takes
 _NOT_IN_FILES = {"config", "set"}
 
@@ -93,6 +94,14 @@ def _at_most(largest: int, read: Callable[[Any], int]) -> Callable[[Any], int]:
     return parse
 
 
+def _program_memory(text: Any) -> int:
+    """What the program may take in all, as what is left for the traffic."""
+    size = parse_size(text)
+    if size < PROGRAM * 5 // 4:
+        raise ValueError(f"{text} is too small: mosbox itself takes up to {PROGRAM // 10**6}MB")
+    return _at_most((1 << 64) - 1, int)(size - PROGRAM)
+
+
 def _flag(text: Any) -> int:
     return int(Option(False, "", type=bool, name="value").value(text))
 
@@ -133,6 +142,7 @@ def core_keys() -> dict[str, tuple[str, Callable[[Any], int]]]:
     """Configuration key -> field of struct mb_config and how its value is read.
 
     Fields timeout_X are timeouts.X, max_X are limits.X; the header is the only list.
+    The key max_memory is limits.memory with what the program itself takes.
     """
     keys: dict[str, tuple[str, Callable[[Any], int]]] = {}
     time = _at_most(MAX_TIMEOUT, _nanoseconds)
@@ -147,6 +157,7 @@ def core_keys() -> dict[str, tuple[str, Callable[[Any], int]]]:
         else:
             plain = size.get(part.type.cname, _flag)
             keys[_RENAMED.get(name, name)] = (name, _WORDS.get(name, plain))
+    keys["max_memory"] = ("max_memory", _program_memory)
     return keys
 
 

@@ -271,6 +271,14 @@ COMMON: tuple[Option, ...] = (
     ),
     _common(
         _RUN,
+        "max_memory",
+        str | None,
+        None,
+        "stay under this, 256MB say, whatever comes: the oldest makes room (rules not counted)",
+        metavar="SIZE",
+    ),
+    _common(
+        _RUN,
         "seed",
         int | None,
         None,

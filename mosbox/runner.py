@@ -34,6 +34,11 @@ __all__ = ["Plan", "Run", "flows", "run"]
 FIRST_SLICE = 1 << 8  # packets between two looks at signals, at first
 LAST_SLICE = 1 << 18
 SLICE_TIME = 0.05  # seconds that a slice should take at most
+LIMITS = {  # anomaly -> what it counts
+    "flow_limit": "flows made room for others",
+    "stream_limit": "times a stream had no room behind a hole",
+    "frag_limit": "times fragments made room for others",
+}
 BIG = 32 << 20  # bytes of a capture that is worth a progress bar
 
 AnyApp = TypeVar("AnyApp", bound="App")
@@ -269,6 +274,8 @@ class Run:
                 f"{describe(session.first_failure)}",
                 always=True,
             )
+        if told := limits_reached(self.engine.stats()["anomalies"]):
+            self.outputs.say(f"{self.app.name}: {told}")
         if self.plan.verbose:
             self.outputs.say(self.status())
         elif self.outputs.of("table") and sys.stderr.isatty():
@@ -354,6 +361,12 @@ def _next_slice(packets: int, took: float) -> int:
     if took < SLICE_TIME / 2:
         return min(packets * 2, LAST_SLICE)
     return max(packets // 2, 1) if took > SLICE_TIME else packets
+
+
+def limits_reached(anomalies: dict[str, int]) -> str:
+    """What made room because a limit was reached, as a sentence, or nothing."""
+    told = [f"{n} {LIMITS[name]} ({name})" for name, n in anomalies.items() if name in LIMITS]
+    return f"limits were reached: {', '.join(told)}; see --max-memory" if told else ""
 
 
 def describe(error: BaseException | None) -> str:

@@ -164,7 +164,10 @@ def configuration() -> list[str]:
     keys = [
         (key, f"{comments[name]} (default: {default_of(name, defaults)})")
         for key, (name, _) in config.core_keys().items()
+        if key != "max_memory"
     ]
+    program = f"the program's {config.PROGRAM // 10**6}MB and limits.memory, which it sets"
+    keys.append(("max_memory", program))
     hosts = (
         "addresses and prefixes of hosts that put overlaps together by the policy of this name: "
     )

@@ -19,16 +19,24 @@ struct mb__memory {
     uint64_t limit; /* take() refuses beyond */
 };
 
+/* What a buffer of |size| bytes costs: an allocator puts a head before each and
+ * rounds up, which is most of the price of a small one. */
+static inline size_t mb__memory_cost(size_t size)
+{
+    return (size + 8 + 15) & ~(size_t)15;
+}
+
 /* Allocates |size| bytes on the account. NULL if the limit is reached or the
  * system has no memory. Give back with mb__memory_free() and the same size. */
 static inline void *mb__memory_alloc(struct mb__memory *m, size_t size)
 {
-    if (size > m->limit - m->used)
+    size_t cost = mb__memory_cost(size);
+    if (cost < size || cost > m->limit - m->used)
         return NULL;
     void *p = malloc(size);
     if (p == NULL)
         return NULL;
-    m->used += size;
+    m->used += cost;
     if (m->used > m->peak)
         m->peak = m->used;
     return p;
@@ -38,7 +46,7 @@ static inline void mb__memory_free(struct mb__memory *m, void *p, size_t size)
 {
     if (p == NULL)
         return;
-    m->used -= size;
+    m->used -= mb__memory_cost(size);
     free(p);
 }
 

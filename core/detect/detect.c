@@ -105,6 +105,11 @@ no_memory:
     return NULL;
 }
 
+size_t mb__detect_flow_bytes(const struct mb_detect *d)
+{
+    return d == NULL ? 0 : sizeof(struct mb__state) + 2 * sizeof(size_t);
+}
+
 bool mb__detect_inline(const struct mb_detect *d)
 {
     return d->config.inline_mode;

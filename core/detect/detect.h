@@ -126,6 +126,8 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
 /* A packet of a flow that was dropped before. */
 void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* Whether bytes are inspected before they are acknowledged. */
+/* Bytes that detection keeps of each flow at least; of NULL 0. */
+size_t mb__detect_flow_bytes(const struct mb_detect *d);
 bool mb__detect_inline(const struct mb_detect *d);
 void mb__detect_free(struct mb_detect *d);
 

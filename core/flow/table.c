@@ -296,6 +296,12 @@ struct mb_flow *mb__flows_each(const struct mb__flows *t, const struct mb_flow *
     return NULL;
 }
 
+size_t mb__flows_cost(size_t extra)
+{
+    size_t bucket = 2 * sizeof(struct mb__bucket) / FLOWS_PER_BUCKET; /* half of it for overflow */
+    return sizeof(struct mb_flow) + extra + bucket + 2 * sizeof(void *);
+}
+
 uint64_t mb__flows_memory(const struct mb__flows *t)
 {
     uint64_t buckets = (uint64_t)t->round + t->split + t->overflow.used;

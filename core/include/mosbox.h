@@ -434,10 +434,10 @@ typedef void (*mb_free_fn)(void *arg);
 /* Options and named limits of an engine. Times are ns of the packet clock. */
 struct mb_config {
     uint64_t seed;               /* of the keyed hashes; 0: from the system */
-    uint32_t max_flows;          /* flows at once */
+    uint32_t max_flows;          /* flows at once, at most */
     uint32_t max_fragments;      /* IP datagrams in reassembly at once */
     uint64_t max_stream_bytes;   /* buffered a side of a flow; 64 are charged for each piece besides its own */
-    uint64_t max_memory;         /* buffered by all streams (3/4 of it) and fragments (1/4) */
+    uint64_t max_memory;         /* bytes kept in all: flows 1/2, streams 1/4, fragments 1/8, a tally 1/16 */
     int64_t timeout_tcp_syn;     /* no answer to the SYN */
     int64_t timeout_tcp;         /* established and idle */
     int64_t timeout_tcp_half;    /* one side closed */
@@ -873,7 +873,7 @@ struct mb_tally;
 
 /* Groups all flows by |key|, counting packets as they end or are asked for.
  * Made before the first packet. Belongs to the engine. At most |max_rows|
- * groups are kept (0: a million); the smallest make room and are counted. What
+ * groups are kept (0: a million, if max_memory has room); the smallest make room and are counted. What
  * is left of single flows (MB_TALLY_FLOW) is exact for the largest quarter of
  * |max_rows| by bytes and by packets. */
 struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, char *err);

@@ -23,8 +23,12 @@ struct mb__outputs;
 
 /* Where |e| keeps its outputs; NULL in it until somebody asks for some. */
 struct mb__outputs **mb__engine_outputs(const struct mb_engine *e);
+/* The limit of all that |e| keeps, bytes. */
+uint64_t mb__engine_max_memory(const struct mb_engine *e);
 /* Calls |fn| for each live flow, in no order that output may show. */
 void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg);
+/* Bytes that outputs keep of each live flow; of NULL 0. */
+size_t mb__outputs_flow_bytes(const struct mb__outputs *o);
 /* The flows that end from now on do so because the run is over, closed ones
  * that wait for late packets too. For mb_engine_finish(); NULL is fine. */
 void mb__outputs_ending(struct mb__outputs *o);
@@ -79,7 +83,7 @@ int mb__icmp_counterpart(bool v6, int type);
 
 /* ---- tallies -------------------------------------------------------------- */
 
-#define MB__TALLY_ROWS (1024 * 1024) /* groups kept if the caller names no number */
+#define MB__TALLY_ROWS (1024 * 1024) /* groups kept at most if the caller names no number */
 
 /* A tally of the engine of |owner|, which may be NULL. NULL: no memory. */
 struct mb_tally *mb__tally_new(struct mb__outputs *owner, int key, size_t max_rows);
@@ -92,6 +96,9 @@ struct mb_tally *mb__tally_copy(const struct mb_tally *t);
 /* As mb_tally_top(), of the flows added so far. */
 size_t mb__tally_top(const struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max);
 
+/* Groups that |memory| bytes hold, at most MB__TALLY_ROWS. */
+size_t mb__tally_rows(uint64_t memory);
+
 /* ---- Zeek's conn.log ------------------------------------------------------ */
 
 struct mb__zeek;
@@ -101,6 +108,8 @@ struct mb__zeek *mb__zeek_new(struct mb_engine *e, struct mb_output *o, char *er
 void mb__zeek_free(struct mb__zeek *z);
 /* All flows have ended: the records still waited with, and the closing line. */
 int mb__zeek_finish(struct mb__zeek *z);
+/* Bytes kept of each live flow. */
+size_t mb__zeek_flow_bytes(void);
 /* Appends the line of a live flow. */
 void mb__zeek_record(const struct mb__zeek *z, struct mb__text *t, const struct mb_flow *flow);
 

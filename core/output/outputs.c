@@ -172,6 +172,13 @@ static struct mb__outputs *outputs_of(struct mb_engine *e, char *err)
     return o;
 }
 
+size_t mb__outputs_flow_bytes(const struct mb__outputs *o)
+{
+    if (o == NULL)
+        return 0;
+    return (o->timing ? sizeof(struct mb__rtts) : 0) + (size_t)o->zeek_count * mb__zeek_flow_bytes();
+}
+
 void mb__outputs_ending(struct mb__outputs *o)
 {
     if (o != NULL)
@@ -265,6 +272,8 @@ struct mb_tally *mb_tally_new(struct mb_engine *e, int key, size_t max_rows, cha
         return NULL;
     }
     int failed = key == MB_TALLY_APP ? start_recognising(o) : 0;
+    if (max_rows == 0)
+        max_rows = mb__tally_rows(mb__engine_max_memory(e) / 16);
     struct mb_tally *t = failed < 0 ? NULL : mb__tally_new(o, key, max_rows);
     if (t == NULL) {
         explain(err, failed < 0 ? failed : MB_ENOMEM);

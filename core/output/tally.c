@@ -148,6 +148,12 @@ static int make_room(struct mb_tally *t, size_t room)
     return 0;
 }
 
+size_t mb__tally_rows(uint64_t memory)
+{
+    uint64_t rows = memory / (sizeof(struct mb_tally_row) + 4 * sizeof(struct slot));
+    return rows < MB__TALLY_ROWS ? (size_t)rows : MB__TALLY_ROWS;
+}
+
 struct mb_tally *mb__tally_new(struct mb__outputs *owner, int key, size_t max_rows)
 {
     struct mb_tally *t = calloc(1, sizeof *t);

@@ -480,6 +480,11 @@ void mb__zeek_free(struct mb__zeek *z)
     free(z);
 }
 
+size_t mb__zeek_flow_bytes(void)
+{
+    return sizeof(struct slot) + 2 * sizeof(uint32_t); /* with its share of the buckets */
+}
+
 int mb__zeek_finish(struct mb__zeek *z)
 {
     put_head(z);

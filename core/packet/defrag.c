@@ -12,8 +12,8 @@
  * Where IPv4 fragments overlap, the receiver's policy says whose bytes stand; an
  * IPv6 datagram is let go of. Pieces never overlap, so a datagram is whole when
  * the bytes in its pieces are as many as it has.
- * Limits: datagrams at once (the oldest makes room), pieces a datagram, and
- * the memory account. Time is the packet clock, so what is put together does
+ * Limits: datagrams at once and the memory account (the oldest make room), and
+ * pieces a datagram. Time is the packet clock, so what is put together does
  * not depend on how frames come in bursts.
  */
 
@@ -202,16 +202,39 @@ static uint32_t bucket_of(const struct mb__defrag *g, const struct datagram_key 
     return mb__hash_flow(g->key, key->src.byte, low, key->dst.byte, high, key->proto) & g->mask;
 }
 
+/* |dg| makes room for what |p| brings: an anomaly of |p| that counts once, and
+ * those beyond it counted here. */
+static void evict(struct mb__defrag *g, struct mb_packet *p, struct datagram *dg)
+{
+    if (p->anomalies >> MB_ANOMALY_FRAG_LIMIT & 1)
+        g->stats->anomalies[MB_ANOMALY_FRAG_LIMIT]++;
+    mb__odd(p, MB_ANOMALY_FRAG_LIMIT);
+    drop_datagram(g, dg);
+}
+
+/* Memory of |g| for the datagram |dg| (NULL: a new one). The oldest others make
+ * room for it: what is still missing of them has had the most time to come. NULL:
+ * no memory. */
+static void *alloc(struct mb__defrag *g, struct mb_packet *p, const struct datagram *dg, size_t size)
+{
+    void *memory;
+    while ((memory = mb__memory_alloc(g->memory, size)) == NULL && g->oldest != NULL) {
+        struct datagram *victim = g->oldest != dg ? g->oldest : dg->newer;
+        if (victim == NULL)
+            break;
+        evict(g, p, victim);
+    }
+    return memory;
+}
+
 /* A datagram of which nothing is here yet. The oldest makes room for it. NULL:
  * no memory. */
 static struct datagram *new_datagram(struct mb__defrag *g, struct mb_packet *p,
                                      const struct datagram_key *key, uint32_t bucket)
 {
-    if (g->used >= g->config->max_fragments && g->oldest != NULL) {
-        mb__odd(p, MB_ANOMALY_FRAG_LIMIT);
-        drop_datagram(g, g->oldest);
-    }
-    struct datagram *dg = mb__memory_alloc(g->memory, sizeof *dg);
+    if (g->used >= g->config->max_fragments && g->oldest != NULL)
+        evict(g, p, g->oldest);
+    struct datagram *dg = alloc(g, p, NULL, sizeof *dg);
     if (dg == NULL)
         return NULL;
     *dg = (struct datagram){.key = *key, .bucket = bucket, .first_ts = g->now};
@@ -242,12 +265,12 @@ static struct datagram *get_datagram(struct mb__defrag *g, struct mb_packet *p,
 /* ---- pieces -------------------------------------------------------------- */
 
 /* Puts a new piece with the bytes [begin, end) where |at| points. */
-static bool add_piece(struct mb__defrag *g, struct datagram *dg, struct piece **at, uint32_t begin,
-                      uint32_t end, const uint8_t *bytes)
+static bool add_piece(struct mb__defrag *g, struct mb_packet *p, struct datagram *dg, struct piece **at,
+                      uint32_t begin, uint32_t end, const uint8_t *bytes)
 {
     if (dg->count >= MAX_PIECES)
         return false;
-    struct piece *piece = mb__memory_alloc(g->memory, sizeof *piece + end - begin);
+    struct piece *piece = alloc(g, p, dg, sizeof *piece + end - begin);
     if (piece == NULL)
         return false;
     piece->begin = begin;
@@ -271,8 +294,8 @@ struct outcome {
 /* Puts the bytes [begin, end) into the gaps between the pieces; where there
  * are bytes already, the policy of their receiver tells which stand. A copy of a whole
  * piece with the same bytes is a duplicate of the network's making. */
-static struct outcome insert(struct mb__defrag *g, struct datagram *dg, uint32_t begin, uint32_t end,
-                             const uint8_t *bytes)
+static struct outcome insert(struct mb__defrag *g, struct mb_packet *p, struct datagram *dg, uint32_t begin,
+                             uint32_t end, const uint8_t *bytes)
 {
     struct outcome outcome = {false, false};
     struct piece **at = dg->last != NULL && begin >= dg->last->end ? &dg->last->next : &dg->pieces;
@@ -297,7 +320,7 @@ static struct outcome insert(struct mb__defrag *g, struct datagram *dg, uint32_t
             continue;
         }
         uint32_t upto = old != NULL && old->begin < end ? old->begin : end;
-        if (!add_piece(g, dg, at, pos, upto, bytes + (pos - begin))) {
+        if (!add_piece(g, p, dg, at, pos, upto, bytes + (pos - begin))) {
             outcome.full = true;
             return outcome;
         }
@@ -307,12 +330,12 @@ static struct outcome insert(struct mb__defrag *g, struct datagram *dg, uint32_t
 }
 
 /* Keeps the header in front of the first fragment, for the whole datagram. */
-static bool keep_head(struct mb__defrag *g, struct datagram *dg, const struct mb_packet *p,
+static bool keep_head(struct mb__defrag *g, struct datagram *dg, struct mb_packet *p,
                       const struct mb__fragment_place *place)
 {
     if (place->offset != 0 || dg->head != NULL)
         return true;
-    dg->head = mb__memory_alloc(g->memory, place->head);
+    dg->head = alloc(g, p, dg, place->head);
     if (dg->head == NULL)
         return false;
     memcpy(dg->head, p->net, place->head);
@@ -442,7 +465,7 @@ enum mb__layer mb__defrag_add(struct mb__walk *w, const struct mb__fragment_plac
     }
     if (!keep_head(g, dg, p, place)) /* first: bytes at offset 0 never come without it */
         return mb__broken(w, MB_ANOMALY_FRAG_LIMIT);
-    struct outcome outcome = insert(g, dg, place->offset, end, w->c.at);
+    struct outcome outcome = insert(g, p, dg, place->offset, end, w->c.at);
     if (outcome.overlap)
         mb__odd(p, MB_ANOMALY_FRAG_OVERLAP);
     if (outcome.overlap && dg->key.version == 6) { /* RFC 8200 4.5: all of it is let go of */

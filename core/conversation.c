@@ -284,6 +284,35 @@ static int make_room(struct mb_engine *e, struct mb_flow *flow, int side, const 
     return give_up_holes(e, flow, side, p, (int64_t)first + 1);
 }
 
+/* What |flow| waits for is given up, for want of memory for others. Data of a
+ * SYN, which is behind no hole, no host is known to have taken. */
+static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
+{
+    int err = mb__engine_anomaly(e, flow, MB_CLIENT, NULL, MB_ANOMALY_STREAM_LIMIT);
+    for (int side = MB_CLIENT; side <= MB_SERVER && err >= 0; side++) {
+        if (mb__stream_first_pending(flow, side) == flow->end[side].next) {
+            e->stats.stream_discarded += mb__stream_pending(flow, side);
+            mb__stream_clear(&e->streams, flow, side);
+        }
+        while (err >= 0 && mb__stream_first_pending(flow, side) != UINT64_MAX)
+            err = give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
+    }
+    return err;
+}
+
+/* Keeps bytes until their turn. When all streams together have no memory, those
+ * that waited longest make room: for a flow that nobody has answered only such
+ * flows. 0, MB_ELIMIT or MB_ENOMEM as mb__stream_put(), or in |*err| what failed. */
+static int keep(struct mb_engine *e, struct mb_flow *flow, int side, uint64_t offset, struct mb_view view, int *err)
+{
+    struct mb_flow *victim;
+    int put;
+    while ((put = mb__stream_put(&e->streams, flow, side, offset, view.data, view.len)) == MB_ENOMEM && *err >= 0 &&
+           (victim = mb__stream_longest_wait(&e->streams, flow, flow->flags & MB_FLOW_ANSWERED)) != NULL)
+        *err = stop_waiting(e, victim);
+    return put;
+}
+
 static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint64_t offset,
                         struct mb_view view)
 {
@@ -293,7 +322,7 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
     int err = 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
     e->streams.overlap = (uint8_t)mb__overlap_of(&e->hosts, &flow->end[!side].addr);
-    if (mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0) {
+    if (keep(e, flow, side, offset, view, &err) != 0 && err >= 0) {
         err = make_room(e, flow, side, p);
         if (err >= 0 && mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0)
             return 0; /* counted as stream_limit; these bytes end in a gap */
@@ -351,9 +380,10 @@ static void count_data(struct mb_flow *flow, int side, const struct mb_packet *p
 static int syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     e->streams.ranges_only = !needs_bytes(e, flow);
-    if (mb__stream_put(&e->streams, flow, side, 0, p->net + p->payload_off, p->payload_len) != 0)
+    int err = 0;
+    if (keep(e, flow, side, 0, (struct mb_view){p->net + p->payload_off, p->payload_len}, &err) != 0 && err >= 0)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
-    return e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : 0;
+    return err >= 0 && e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : err;
 }
 
 /* The SYN with payload was answered: by |p|, which took all of it or, the

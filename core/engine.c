@@ -98,7 +98,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
     e->fragments.limit = e->config.max_memory / 8; /* a limit of its own: decoding runs ahead of the rest */
     e->memory.limit = e->config.max_memory / 4;
     e->tick = e->decode_tick = -1;
-    e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false};
+    e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false, {{0}}};
     e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->memory};
     e->hosts.otherwise = e->config.overlap;
     e->decoder = mb__decoder_new(&e->config, &e->key, &e->fragments, &e->stats);

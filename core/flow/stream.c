@@ -26,23 +26,26 @@ struct half {
     size_t room;
 };
 
-struct streams {
+struct mb__streams {
     struct half half[2];
+    struct mb_flow *flow;
+    struct mb__streams *older, *newer; /* in the list |waits| */
+    struct mb__waiting *waits;         /* NULL: nothing is pending */
 };
 
 static struct half *half_of(const struct mb_flow *flow, int side)
 {
-    struct streams *s = flow->streams;
+    struct mb__streams *s = flow->streams;
     return s == NULL ? NULL : &s->half[side];
 }
 
 static struct half *half_make(const struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     if (flow->streams == NULL) {
-        struct streams *s = mb__memory_alloc(c->memory, sizeof *s);
+        struct mb__streams *s = mb__memory_alloc(c->memory, sizeof *s);
         if (s == NULL)
             return NULL;
-        *s = (struct streams){0};
+        *s = (struct mb__streams){.flow = flow};
         flow->streams = s;
     }
     return half_of(flow, side);
@@ -69,13 +72,69 @@ static uint64_t max64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* ---- who waits ------------------------------------------------------------ */
+
+static void wait_add(struct mb__stream_config *c, struct mb__streams *s)
+{
+    if (s->waits != NULL)
+        return;
+    struct mb__waiting *w = &c->waiting[(s->flow->flags & MB_FLOW_ANSWERED) != 0];
+    s->waits = w;
+    s->older = w->newest;
+    s->newer = NULL;
+    *(w->newest != NULL ? &w->newest->newer : &w->oldest) = s;
+    w->newest = s;
+}
+
+static void wait_del(struct mb__streams *s)
+{
+    struct mb__waiting *w = s->waits;
+    if (w == NULL)
+        return;
+    *(s->older != NULL ? &s->older->newer : &w->oldest) = s->newer;
+    *(s->newer != NULL ? &s->newer->older : &w->newest) = s->older;
+    s->waits = NULL;
+}
+
+/* Nothing is pending any more, or not even kept: the flow waits no longer, and
+ * has no buffers. */
+static void settle(struct mb__stream_config *c, struct mb_flow *flow)
+{
+    struct mb__streams *s = flow->streams;
+    const struct half *a = &s->half[MB_CLIENT], *b = &s->half[MB_SERVER];
+    if (a->pieces + b->pieces > 0 || a->taken != NULL || b->taken != NULL)
+        return;
+    wait_del(s);
+    if (a->room + b->room > 0)
+        return;
+    mb__memory_free(c->memory, s, sizeof *s);
+    flow->streams = NULL;
+}
+
+struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool answered)
+{
+    for (int kind = 0; kind <= answered; kind++) {
+        struct mb__streams *s = c->waiting[kind].oldest;
+        if (s != NULL && s->flow == but)
+            s = s->newer;
+        if (s != NULL)
+            return s->flow;
+    }
+    return NULL;
+}
+
 /* ---- pieces --------------------------------------------------------------- */
+
+static bool side_has_room(const struct mb__stream_config *c, const struct half *h, size_t len)
+{
+    return h->pending + len + (h->pieces + 1) * MB__PIECE_OVERHEAD <= c->max_bytes;
+}
 
 /* A piece with a copy of |data|, or with the range alone if |data| is NULL. */
 static struct piece *piece_new(const struct mb__stream_config *c, struct half *h, uint64_t offset,
                                const uint8_t *data, size_t len)
 {
-    if (h->pending + len + (h->pieces + 1) * MB__PIECE_OVERHEAD > c->max_bytes)
+    if (!side_has_room(c, h, len))
         return NULL;
     size_t room = data == NULL ? 0 : len;
     struct piece *p = mb__memory_alloc(c->memory, sizeof *p + room);
@@ -183,22 +242,33 @@ static int put_by_policy(const struct mb__stream_config *c, struct half *h, uint
         } else if (mb__overlap_fresh_wins(MB__OVERLAP_TCP, c->overlap, fresh, old)) {
             bool stays_in_front = p->offset < at;
             if (!give_way(c, h, before, p, at, end))
-                return MB_ELIMIT;
+                return MB_ENOMEM;
             if (stays_in_front)
                 before = p;
         } else {
             if (p->offset > at && !put_between(c, h, &before, at, part_of(data, at - offset), p->offset - at))
-                return MB_ELIMIT;
+                return MB_ENOMEM;
             at = end_of(p);
             before = p;
         }
     }
     bool rest = at < end;
-    return rest && !put_between(c, h, &before, at, part_of(data, at - offset), end - at) ? MB_ELIMIT : 0;
+    return rest && !put_between(c, h, &before, at, part_of(data, at - offset), end - at) ? MB_ENOMEM : 0;
 }
 
-int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset,
-                   const uint8_t *data, size_t len)
+static int put_piece(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data, size_t len)
+{
+    if (h->last == NULL || offset < end_of(h->last))
+        return put_by_policy(c, h, offset, data, len);
+    struct piece *fresh = piece_new(c, h, offset, data, len); /* the usual case: a run behind one hole */
+    if (fresh == NULL)
+        return MB_ENOMEM;
+    link_after(h, h->last, fresh);
+    return 0;
+}
+
+int mb__stream_put(struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset, const uint8_t *data,
+                   size_t len)
 {
     if (c->ranges_only)
         data = NULL;
@@ -212,15 +282,12 @@ int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int 
     }
     struct half *h = half_make(c, flow, side);
     if (h == NULL)
-        return MB_ELIMIT;
-    if (h->last != NULL && offset >= end_of(h->last)) { /* the usual case: a run behind one hole */
-        struct piece *fresh = piece_new(c, h, offset, data, len);
-        if (fresh == NULL)
-            return MB_ELIMIT;
-        link_after(h, h->last, fresh);
-        return 0;
-    }
-    return put_by_policy(c, h, offset, data, len);
+        return MB_ENOMEM;
+    int err = put_piece(c, h, offset, data, len);
+    bool fits = err == 0 || side_has_room(c, h, len);
+    wait_add(c, flow->streams);
+    settle(c, flow);
+    return fits ? err : MB_ELIMIT;
 }
 
 /* ---- questions ------------------------------------------------------------ */
@@ -293,11 +360,12 @@ bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view)
     return true;
 }
 
-void mb__stream_taken(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+void mb__stream_taken(struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     struct half *h = half_of(flow, side);
     mb__memory_free(c->memory, h->taken, sizeof *h->taken + h->taken->room);
     h->taken = NULL;
+    settle(c, flow);
 }
 
 /* ---- delivery and history ------------------------------------------------- */
@@ -357,7 +425,7 @@ void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, in
     flow->end[side].next += len;
 }
 
-void mb__stream_clear(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     struct half *h = half_of(flow, side);
     if (h == NULL)
@@ -368,16 +436,13 @@ void mb__stream_clear(const struct mb__stream_config *c, struct mb_flow *flow, i
         piece_free(c, h, p);
     }
     history_free(c, h);
+    settle(c, flow);
 }
 
-void mb__streams_free(const struct mb__stream_config *c, struct mb_flow *flow)
+void mb__streams_free(struct mb__stream_config *c, struct mb_flow *flow)
 {
-    if (flow->streams == NULL)
-        return;
     mb__stream_clear(c, flow, MB_CLIENT);
     mb__stream_clear(c, flow, MB_SERVER);
-    mb__memory_free(c->memory, flow->streams, sizeof(struct streams));
-    flow->streams = NULL;
 }
 
 /* ---- what apps may ask ---------------------------------------------------- */

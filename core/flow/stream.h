@@ -12,6 +12,12 @@
  * given back when delivered. A flow without either has no buffers at all:
  * flow->streams is NULL.
  *
+ *   waiting: oldest --> streams of flow 7 <--> streams of flow 2 --> newest
+ *
+ * Flows with something pending are listed by how long it has waited, those that
+ * nobody has answered apart: when memory runs out these make room first, then
+ * the longest wait, which is the least likely to end.
+ *
  * Invariants: pending pieces are sorted, do not overlap, and all begin after
  * |next|; their bytes never exceed the limit of a side. Delivered bytes never
  * change, whatever the overlap policy.
@@ -27,6 +33,14 @@
  * cost time as well, since each segment is compared with those around it. */
 #define MB__PIECE_OVERHEAD 64
 
+struct mb__streams;
+
+/* Flows with something pending, by how long it has waited. */
+struct mb__waiting {
+    struct mb__streams *oldest;
+    struct mb__streams *newest;
+};
+
 /* What all streams of an engine share. */
 struct mb__stream_config {
     struct mb__memory *memory; /* account that buffers are taken from */
@@ -34,6 +48,7 @@ struct mb__stream_config {
     uint32_t history;          /* delivered bytes kept of a side */
     uint8_t overlap;           /* enum mb_overlap of the receiver at hand */
     bool ranges_only;          /* nobody reads bytes: remember only where they were */
+    struct mb__waiting waiting[2]; /* [1]: of flows that both sides have sent in */
 };
 
 /* How a segment meets the bytes that came before it. */
@@ -46,9 +61,10 @@ struct mb__overlap {
 /* Compares |len| bytes at |offset| with what |side| sent before. */
 struct mb__overlap mb__stream_compare(const struct mb_flow *flow, int side, int64_t offset, const uint8_t *data,
                                       size_t len);
-/* Keeps a segment that lies (partly) after |next| until its turn. 0, or
- * MB_ELIMIT if there is no room, when nothing of it may have been kept. */
-int mb__stream_put(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset,
+/* Keeps a segment that lies (partly) after |next| until its turn. 0, or, when
+ * only some of it may have been kept, MB_ELIMIT: the side has no room for it,
+ * or MB_ENOMEM: all together have not. */
+int mb__stream_put(struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset,
                    const uint8_t *data, size_t len);
 /* Whether a segment can be shown in place: it begins at |next| and nothing
  * pending overlaps it. */
@@ -57,7 +73,10 @@ bool mb__stream_fits(const struct mb_flow *flow, int side, uint64_t offset, size
  * mb__stream_taken(), data NULL if only its range was remembered. False: none. */
 bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view);
 /* Gives the piece that mb__stream_take() took back. */
-void mb__stream_taken(const struct mb__stream_config *c, struct mb_flow *flow, int side);
+void mb__stream_taken(struct mb__stream_config *c, struct mb_flow *flow, int side);
+/* The flow other than |but| that should make room: one that nobody has answered,
+ * or, if |answered|, else one that both sides have sent in. NULL: none waits. */
+struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool answered);
 /* Offset of the first pending piece, UINT64_MAX if there is none. */
 uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side);
 /* Pending bytes. */
@@ -68,8 +87,8 @@ struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_f
 /* |len| bytes are given up: |next| moves on, the history before is let go. */
 void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
 /* Gives the buffers of one side back. */
-void mb__stream_clear(const struct mb__stream_config *c, struct mb_flow *flow, int side);
+void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side);
 /* Gives all buffers of the flow back. */
-void mb__streams_free(const struct mb__stream_config *c, struct mb_flow *flow);
+void mb__streams_free(struct mb__stream_config *c, struct mb_flow *flow);
 
 #endif

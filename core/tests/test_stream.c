@@ -15,7 +15,7 @@ static struct mb_flow flow;
 static void begin(int overlap, uint32_t history, uint64_t max_bytes)
 {
     memory = (struct mb__memory){.limit = 1 << 20};
-    config = (struct mb__stream_config){&memory, max_bytes, history, (uint8_t)overlap, false};
+    config = (struct mb__stream_config){&memory, max_bytes, history, (uint8_t)overlap, false, {{0}}};
     memset(&flow, 0, sizeof flow);
 }
 
@@ -147,12 +147,43 @@ static void test_limits(void)
     put(1, "bcdef");
     CHECK_INT(mb__stream_put(&config, &flow, MB_CLIENT, 6, (const uint8_t *)"g", 1), MB_ELIMIT);
     memory.limit = memory.used;
-    CHECK_INT(mb__stream_put(&config, &flow, MB_SERVER, 6, (const uint8_t *)"g", 1), MB_ELIMIT);
+    CHECK_INT(mb__stream_put(&config, &flow, MB_SERVER, 6, (const uint8_t *)"g", 1), MB_ENOMEM);
     memory.limit = 1 << 20;
     put(0, "");
     CHECK_STR(drain(), "");
     mb__stream_skip(&config, &flow, MB_CLIENT, 1);
     CHECK_STR(drain(), "bcdef");
+    end();
+}
+
+static int put_into(struct mb_flow *f, uint64_t offset)
+{
+    return mb__stream_put(&config, f, MB_CLIENT, offset, (const uint8_t *)"x", 1);
+}
+
+/* Who makes room: first those that nobody has answered, then the longest wait;
+ * a flow with nothing pending holds no memory and is not asked. */
+static void test_the_longest_wait(void)
+{
+    struct mb_flow a = {.flags = MB_FLOW_ANSWERED}, b = a, mute = {0};
+    begin(MB_OVERLAP_FIRST, 0, 1000);
+    CHECK(mb__stream_longest_wait(&config, NULL, true) == NULL);
+    CHECK_INT(put_into(&a, 1), 0);
+    CHECK_INT(put_into(&b, 1), 0);
+    CHECK_INT(put_into(&a, 3), 0);
+    CHECK(mb__stream_longest_wait(&config, NULL, true) == &a);
+    CHECK(mb__stream_longest_wait(&config, &a, true) == &b);
+    CHECK(mb__stream_longest_wait(&config, NULL, false) == NULL);
+    CHECK_INT(put_into(&mute, 1), 0);
+    CHECK(mb__stream_longest_wait(&config, NULL, true) == &mute);
+    mb__stream_clear(&config, &mute, MB_CLIENT);
+    mb__stream_clear(&config, &a, MB_CLIENT);
+    CHECK(a.streams == NULL);
+    CHECK_INT(put_into(&a, 1), 0);
+    CHECK(mb__stream_longest_wait(&config, NULL, true) == &b);
+    mb__streams_free(&config, &a);
+    mb__streams_free(&config, &b);
+    CHECK(mb__stream_longest_wait(&config, NULL, true) == NULL);
     end();
 }
 
@@ -267,6 +298,7 @@ int main(void)
     RUN(test_compare);
     RUN(test_history);
     RUN(test_limits);
+    RUN(test_the_longest_wait);
     RUN(test_small_pieces);
     RUN(test_ranges_only);
     RUN(test_random);

@@ -59,12 +59,25 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 
 /* ---- would the receiver take it ------------------------------------------ */
 
-/* RFC 5961 3.2: exactly the next expected number closes; the acknowledged
- * edge, the stream's in-order edge, or one past a FIN that was taken. */
-static bool reset_is_exact(const struct mb_endpoint *from, uint32_t seq)
+/* The number the receiver of |from| expects next; what it acknowledged has arrived. */
+static uint32_t next_expected(const struct mb_endpoint *from)
 {
     uint32_t expected = from->stream_seq + (uint32_t)from->next;
-    return seq == expected || seq == from->snd_una || (has(from, MB_SIDE_FIN) && seq == expected + 1);
+    if (has(from, MB_SIDE_FIN) && expected + 1 == from->snd_nxt)
+        expected++;
+    return mb__seq_diff(from->snd_una, expected) > 0 ? from->snd_una : expected;
+}
+
+/* RFC 5961 3.2: exactly the next expected number closes. Linux also takes the number of a FIN
+ * that it has taken, and, where it told the sender by SACK, the end of all that arrived. */
+static bool reset_is_exact(const struct mb_endpoint *from, const struct mb_endpoint *to, uint32_t seq)
+{
+    uint32_t expected = next_expected(from);
+    if (seq == expected)
+        return true;
+    if (to->state == MB_TCP_CLOSE_WAIT || to->state == MB_TCP_LAST_ACK || to->state == MB_TCP_CLOSING)
+        return seq + 1 == expected;
+    return seq == from->snd_nxt && has(from, MB_SIDE_SACK) && has(to, MB_SIDE_SACK);
 }
 
 static uint8_t judge_reset(const struct mb_flow *flow, int side, const struct mb_packet *p)
@@ -72,7 +85,7 @@ static uint8_t judge_reset(const struct mb_flow *flow, int side, const struct mb
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (to->state == MB_TCP_SYN_SENT && !has(from, MB_SIDE_SYNC)) /* refusal: must acknowledge the SYN */
         return p->tcp_flags & MB_TCP_ACK && p->ack == to->snd_nxt ? 0 : MB_ANOMALY_TCP_ACK;
-    if (!has(from, MB_SIDE_SYNC) || reset_is_exact(from, p->seq))
+    if (!has(from, MB_SIDE_SYNC) || reset_is_exact(from, to, p->seq))
         return 0;
     int32_t ahead = mb__seq_diff(p->seq, from->snd_una);
     int32_t window = from->snd_wnd > 0 ? (int32_t)from->snd_wnd : 65535;
@@ -128,8 +141,10 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
     if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr)) {
         if (timestamp_too_old(flow, side, p, tsval))
             return MB_ANOMALY_TCP_PAWS;
-        /* RFC 7323 4.3: only a segment that covers the last ACK moves it on. */
-        if (mb__seq_diff(p->seq, from->snd_una) <= 0)
+        /* RFC 7323 4.3: only a segment that covers the last ACK moves it on, which may be
+         * on its way yet: it lies between the last one seen and what has arrived. */
+        if (mb__seq_diff(p->seq, from->snd_una) <= 0 &&
+            mb__seq_diff(p->seq + segment_len(p), from->stream_seq + (uint32_t)from->next) >= 0)
             from->ts_recent = tsval;
     }
     return 0;

@@ -16,7 +16,7 @@
  * many bytes behind it do. */
 #define ONE_SIDED_PATIENCE (64 * 1024)
 
-#define EVENTS_OF_BYTES (1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT)
+#define EVENTS_OF_BYTES (1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT | 1ull << MB_EV_URGENT)
 
 static struct mb_event event_of(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                                 uint32_t event, uint8_t hook)
@@ -161,7 +161,7 @@ static int raise_gap(struct mb_engine *e, struct mb_flow *flow, int side, const 
 }
 
 /* Shows bytes that are in order now. */
-static int deliver(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, struct mb_view view)
+static int show(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, struct mb_view view)
 {
     uint64_t offset = flow->end[side].next;
     if (e->streams.history > 0)
@@ -181,6 +181,36 @@ static int deliver(struct mb_engine *e, struct mb_flow *flow, int side, const st
             return err;
     }
     return parser_call(e, &ev, PARSER_DATA);
+}
+
+/* The byte that comes next was sent out of band. */
+static int show_urgent(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                       const uint8_t *byte)
+{
+    mb__stream_take_mark(flow, side);
+    if (byte == NULL || !mb__heard(flow, MB_EV_URGENT))
+        return 0;
+    struct mb_event ev = event_of(e, flow, side, p, MB_EV_URGENT, MB_HOOK_NONE);
+    ev.offset = flow->end[side].next;
+    ev.data = byte;
+    ev.len = 1;
+    return mb__engine_raise(e, &ev);
+}
+
+/* The same bytes, an urgent one among them beside the stream if so configured. */
+static int deliver(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, struct mb_view view)
+{
+    size_t n = e->config.urgent == MB_URGENT_INLINE ? view.len : mb__stream_to_mark(flow, side, view.len);
+    if (n == view.len)
+        return show(e, flow, side, p, view);
+    const uint8_t *byte = view.data == NULL ? NULL : view.data + n;
+    int err = n == 0 ? 0 : show(e, flow, side, p, (struct mb_view){view.data, n});
+    if (err >= 0)
+        err = show_urgent(e, flow, side, p, byte);
+    size_t rest = view.len - n - 1;
+    if (err >= 0 && rest > 0)
+        err = show(e, flow, side, p, (struct mb_view){byte == NULL ? NULL : byte + 1, rest});
+    return err;
 }
 
 /* Whether nobody reads what |side| sends any more; what waited is given back. */
@@ -321,7 +351,7 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
         from->out_of_order++;
     int err = 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
-    e->streams.overlap = (uint8_t)mb__overlap_of(&e->hosts, &flow->end[!side].addr);
+    e->streams.overlap = mb__prefixes_of(&e->hosts, &flow->end[!side].addr);
     if (keep(e, flow, side, offset, view, &err) != 0 && err >= 0) {
         err = make_room(e, flow, side, p);
         if (err >= 0 && mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0)
@@ -430,6 +460,16 @@ static void note_closed(struct mb_flow *flow, const struct mb__tcp_step *step)
     flow->end_reason = step->reason;
 }
 
+/* The urgent pointer of |p| marks the byte before the one it points to (RFC 6093);
+ * one of 0 is taken for 1. What was delivered before stays delivered. */
+static void mark_urgent(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    int64_t at = offset + (p->urgent == 0 ? 0 : p->urgent - 1);
+    if (at >= (int64_t)from->next && !(from->flags & MB_SIDE_NO_STREAM))
+        mb__stream_mark(&e->streams, flow, side, (uint64_t)at); /* without room it stays in the stream */
+}
+
 static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                        const struct mb__tcp_step *step)
 {
@@ -458,6 +498,8 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
         else
             err = settle_acknowledged(e, flow, !side, p);
     }
+    if (e->config.urgent == MB_URGENT_OOB && p->tcp_flags & MB_TCP_URG)
+        mark_urgent(e, flow, side, p, step->offset);
     if (err >= 0 && p->payload_len > 0)
         err = tcp_payload(e, flow, side, p, step);
     if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN && mb__tcp_fin(flow, side, step)) {
@@ -604,11 +646,12 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
 {
     struct mb_flow *flow = mb__flows_add(&e->flows, p, side);
     if (flow == NULL) {
-        struct mb_flow *victim = mb__flows_victim(&e->flows);
+        struct mb_flow *victim = e->config.table_full == MB_FULL_EVICT ? mb__flows_victim(&e->flows) : NULL;
         *err = mb__engine_anomaly(e, victim, side, p, MB_ANOMALY_FLOW_LIMIT);
         if (*err >= 0 && victim != NULL)
             *err = mb__conversation_end(e, victim, MB_END_EVICTED);
         flow = *err < 0 ? NULL : mb__flows_add(&e->flows, p, side);
+        e->dropped |= flow == NULL && e->config.table_full == MB_FULL_CLOSE;
     }
     if (flow == NULL)
         return NULL;

@@ -70,6 +70,10 @@ static const char *config_mistake(const struct mb_config *c)
         return "checksums must be ignore or verify";
     if (c->overlap >= MB_OVERLAP_COUNT)
         return "overlap is no policy there is";
+    if (c->urgent > MB_URGENT_OOB)
+        return "urgent must be inline or oob";
+    if (c->table_full > MB_FULL_CLOSE)
+        return "table_full must be evict, open or close";
     const int64_t *timeouts = &c->timeout_tcp_syn;
     for (int i = 0; i < 9; i++)
         if (timeouts[i] < 0 || timeouts[i] >= LATEST)
@@ -155,13 +159,24 @@ void mb_engine_free(struct mb_engine *e)
     mb__detect_free(e->detect);
     mb__events_free(e->events);
     mb__decoder_free(e->decoder);
-    mb__overlap_fini(&e->hosts);
+    mb__prefixes_fini(&e->hosts);
+    mb__prefixes_fini(&e->hops);
     free(e);
 }
 
 int mb_engine_set_overlap(struct mb_engine *e, const struct mb_addr *prefix, unsigned bits, int policy)
 {
-    return mb__overlap_add(&e->hosts, prefix, bits, policy);
+    if (policy < 0 || policy >= MB_OVERLAP_COUNT)
+        return MB_EINVAL;
+    return mb__prefixes_add(&e->hosts, prefix, bits, (uint8_t)policy);
+}
+
+int mb_engine_set_hops(struct mb_engine *e, const struct mb_addr *prefix, unsigned bits, unsigned hops)
+{
+    if (hops > UINT8_MAX)
+        return MB_EINVAL;
+    mb__decoder_hops(e->decoder, &e->hops, (uint8_t)hops);
+    return mb__prefixes_add(&e->hops, prefix, bits, (uint8_t)hops);
 }
 
 int mb__engine_fail(struct mb_engine *e, int code, const char *format, ...)

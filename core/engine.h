@@ -26,7 +26,7 @@
 #define MB__BATCH (MB_BURST + MB__MAX_LAYERS) /* packets decoded before they are looked up */
 
 /* Built-in events raised by protocol parsers. */
-#define MB__PROTO_EVENTS ((1ull << MB_EV_BUILTIN) - (1ull << MB_EV_PROTOCOL))
+#define MB__PROTO_EVENTS ((1ull << (MB_EV_SSH + 1)) - (1ull << MB_EV_PROTOCOL))
 
 struct mb_engine {
     struct mb_config config;
@@ -37,7 +37,8 @@ struct mb_engine {
     struct mb__flows flows;
     struct mb__events *events;
     struct mb__stream_config streams;
-    struct mb__overlap_hosts hosts; /* overlap policies */
+    struct mb__prefixes hosts;      /* overlap policies */
+    struct mb__prefixes hops;       /* routers between here and hosts; 0: not known */
     struct mb__proto_sink sink;     /* what parsers report to */
     struct mb_event *parsed;        /* the event whose bytes a parser is reading */
     struct mb_writer *writer;

@@ -6,6 +6,7 @@
     timeouts: {tcp: 1h, udp: 30s}
     limits: {flows: 200k, stream_bytes: 4MiB}
     hosts: {linux: [10.0.0.0/8], windows: [192.0.2.7]}   # whose overlaps are theirs
+    hops: {2: [10.0.0.0/8], 5: [192.0.2.0/24]}           # routers on the way to them
     portwatch:                  # the options of an app, under its name
       limit: 50
 
@@ -37,13 +38,14 @@ TUNNELS = {
 _TUNNEL_SETS = {"all": sum(TUNNELS.values()), "none": 0, "default": lib.MB_TUNNEL_DEFAULT}
 PROGRAM = 64_000_000  # bytes that the program itself takes, Python included
 MAX_TIMEOUT = (1 << 62) - 1  # ns, the longest that the core takes
+MAX_HOPS = 255
 _NOT_IN_FILES = {"config", "set"}
 
 
 @dataclass
 class Config:
     """What was chosen: options every app has, the app's own, fields of struct mb_config
-    and, under "hosts", the overlap policies of hosts."""
+    and, under "hosts" and "hops", the overlap policies and distances of hosts."""
 
     common: dict[str, Any] = field(default_factory=dict)
     app: dict[str, Any] = field(default_factory=dict)
@@ -61,6 +63,11 @@ OVERLAPS = {
     ffi.string(lib.mb_overlap_name(policy)).decode(): policy
     for policy in range(lib.MB_OVERLAP_COUNT)
 }
+
+
+CHECKSUMS = {"ignore": lib.MB_CHECKSUMS_IGNORE, "verify": lib.MB_CHECKSUMS_VERIFY}
+URGENT = {"inline": lib.MB_URGENT_INLINE, "oob": lib.MB_URGENT_OOB}
+TABLE_FULL = {"evict": lib.MB_FULL_EVICT, "open": lib.MB_FULL_OPEN, "close": lib.MB_FULL_CLOSE}
 
 
 def parse_decap(text: str) -> int:
@@ -115,24 +122,34 @@ def _word(choices: dict[str, int]) -> Callable[[Any], int]:
     return parse
 
 
+def _host_value(section: str, word: str) -> int | None:
+    """What a key says of hosts: `hosts.linux` their overlap policy, `hops.3` how far they are."""
+    if section == "hosts":
+        return OVERLAPS.get(word)
+    return int(word) if section == "hops" and word.isdecimal() and int(word) <= MAX_HOPS else None
+
+
 def take_hosts(key: str, value: Any, core: dict[str, Any]) -> bool:
-    """Adds the prefixes of an overlap policy, `hosts.linux: [10.0.0.0/8, 192.0.2.7]`, given
-    as a list or as text with commas, to core["hosts"]. Whether it is such a key."""
+    """Adds the prefixes of `hosts.linux: [10.0.0.0/8, 192.0.2.7]` or `hops.3: ...`, given as
+    a list or as text with commas, to core["hosts"] or core["hops"]. Whether it is such a key."""
     from ipaddress import ip_network
 
-    section, _, policy = key.partition(".")
-    if section != "hosts" or policy not in OVERLAPS:
+    section, _, word = key.partition(".")
+    number = _host_value(section, word)
+    if number is None:
         return False
     prefixes = value if isinstance(value, list) else str(value).split(",")
     networks = [ip_network(str(prefix).strip(), strict=False) for prefix in prefixes]
-    hosts = core.setdefault("hosts", [])
-    hosts += [(str(n.network_address), n.prefixlen, OVERLAPS[policy]) for n in networks]
+    found = core.setdefault(section, [])
+    found += [(str(n.network_address), n.prefixlen, number) for n in networks]
     return True
 
 
 _WORDS: dict[str, Callable[[Any], int]] = {
-    "checksums": _word({"ignore": lib.MB_CHECKSUMS_IGNORE, "verify": lib.MB_CHECKSUMS_VERIFY}),
+    "checksums": _word(CHECKSUMS),
     "overlap": _word(OVERLAPS),
+    "urgent": _word(URGENT),
+    "table_full": _word(TABLE_FULL),
     "decap": parse_decap,
 }
 _RENAMED = {"key_vlan": "vlan_key", "key_tunnel": "tunnel_key"}

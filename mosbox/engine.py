@@ -194,19 +194,29 @@ class Output:
 class Engine:
     """One run of the core: flows, streams, events. Close it when done."""
 
-    def __init__(self, hosts: Iterable[tuple[str, int, int]] = (), **settings: int) -> None:
+    def __init__(
+        self,
+        hosts: Iterable[tuple[str, int, int]] = (),
+        hops: Iterable[tuple[str, int, int]] = (),
+        **settings: int,
+    ) -> None:
         """`settings` are fields of struct mb_config; the others keep their defaults. `hosts`:
-        address, prefix length and overlap policy of who is written to."""
+        address, prefix length and overlap policy of who is written to; `hops`: the same with
+        how many routers are between here and there."""
         config = ffi.new("struct mb_config *")
         lib.mb_config_init(config)
         for name, value in settings.items():
             setattr(config, name, value)
         with error_buffer(lib.MB_EINVAL) as (err, made):
             self.c = made(lib.mb_engine_new(config, err))
-        for address, bits, policy in hosts:
-            c = ffi.new("struct mb_addr *")
-            check(lib.mb_addr_parse(address.encode(), c))
-            check(lib.mb_engine_set_overlap(self.c, c, bits, policy))
+        for found, set_number in (
+            (hosts, lib.mb_engine_set_overlap),
+            (hops, lib.mb_engine_set_hops),
+        ):
+            for address, bits, number in found:
+                c = ffi.new("struct mb_addr *")
+                check(lib.mb_addr_parse(address.encode(), c))
+                check(set_number(self.c, c, bits, number))
 
     def check(self, code: int) -> int:
         """As check(), with the engine's own sentence."""

@@ -1046,6 +1046,7 @@ EVENTS: dict[str, EventKind] = dict(
         _kind("state_change", "TCP: one end changes its state.", StateChange, "change"),
         _kind("retransmit", "TCP: bytes are sent again.", Retransmit, "data"),
         _kind("data", "Bytes of a stream, in order, each once.", Data, "data"),
+        _kind("urgent", "TCP: a byte sent out of band, if `urgent` is oob.", Data, "data"),
         _kind("gap", "Bytes of a stream are missing in the capture.", Gap, "gap"),
         _kind("orphan", "A packet that belongs to no flow.", Packet, "packet", flow=False),
         _kind("anomaly", "Something odd; the flow may be None.", Anomaly, "anomaly"),

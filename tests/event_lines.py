@@ -52,6 +52,9 @@ class Lines(App):
         conflict = f" conflicts with {old!r}" if data.conflict else ""
         self._say("retransmit", f"{data.side} {data.offset} {text!r}{conflict}")
 
+    def on_urgent(self, flow: Flow, data: Any) -> None:
+        self._say("urgent", f"{data.side} {data.offset} {data.bytes.decode('latin-1')!r}")
+
     def on_gap(self, flow: Flow, gap: Any) -> None:
         self._say("gap", f"{gap.side} {gap.offset} {gap.length} bytes")
 

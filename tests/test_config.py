@@ -89,6 +89,10 @@ def test_an_empty_file_is_no_mistake(tmp_path: Path, text: str) -> None:
         ("- a\n- b\n", ":1: the file holds no keys"),
         ("hosts: {linux: 10.0.0.0/99}\n", ":1: hosts.linux: '10.0.0.0/99'"),
         ("hosts: {plan9: 10.0.0.0/8}\n", ":1: no key 'hosts.plan9'"),
+        ("hops: {256: 10.0.0.0/8}\n", ":1: no key 'hops.256'"),
+        ("hops: {3: everywhere}\n", ":1: hops.3: 'everywhere'"),
+        ("urgent: maybe\n", ":1: urgent: 'maybe' is none of inline, oob"),
+        ("table_full: explode\n", ":1: table_full: 'explode' is none of evict, open, close"),
         ("a: [1\nb: 2\n", ":2: "),
         ("a: \x00\n", "mosbox.yaml"),
         ("config: other.yaml\n", ":1: no key 'config'"),
@@ -112,6 +116,12 @@ def test_overlap_policies_of_hosts(tmp_path: Path) -> None:
             ("192.0.2.7", 32, windows),
         ],
     }
+
+
+def test_how_far_hosts_are(tmp_path: Path) -> None:
+    config = read(tmp_path, "hops:\n  3: [10.0.0.0/8, 2001:db8::1]\n  0: 10.1.0.0/16\n")
+    found = [("10.0.0.0", 8, 3), ("2001:db8::1", 128, 3), ("10.1.0.0", 16, 0)]
+    assert config.core == {"hops": found}
 
 
 def test_all_tunnels_are_what_the_core_takes_off_by_itself() -> None:

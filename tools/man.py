@@ -132,6 +132,11 @@ KEYS = {
     "decap": f"tunnels to take off, commas between them: {', '.join(config.TUNNELS)}; all or none",
     "checksums": "ignore, or verify: packets with a wrong checksum belong to no flow",
     "overlap": "whose bytes win where segments or fragments overlap: " + ", ".join(config.OVERLAPS),
+    "urgent": "inline: an urgent byte is part of the stream, as with SO_OOBINLINE; oob: it is not,"
+    " as for other sockets, and on_urgent is given it",
+    "table_full": "where limits.flows are there, a new flow: evict, takes the place of the one that"
+    " waits longest for an answer, else of the idlest; open, its packets pass without a flow;"
+    " close, they are dropped",
     "reassemble": "put streams together; no: none is ever buffered",
     "timeout_udp": "no datagram either way",
     "timeout_icmp": "no message either way",
@@ -140,16 +145,21 @@ KEYS = {
 """Fields of struct mb_config whose comments speak to who writes C."""
 
 
+WORDS = {
+    "checksums": config.CHECKSUMS,
+    "overlap": config.OVERLAPS,
+    "urgent": config.URGENT,
+    "table_full": config.TABLE_FULL,
+}
+
+
 def default_of(name: str, defaults: Any) -> str:
     """The default of a field as it is written in a file."""
     value = getattr(defaults, name)
-    match name:
-        case "decap":
-            return "all"
-        case "checksums":
-            return "verify" if value else "ignore"
-        case "overlap":
-            return {number: word for word, number in config.OVERLAPS.items()}[value]
+    if name == "decap":
+        return "all"
+    if name in WORDS:
+        return {number: word for word, number in WORDS[name].items()}[value]
     if name.startswith("timeout_"):
         return f"{value / engine.NS:g}s"
     is_flag = dict(ffi.typeof("struct mb_config").fields)[name].type.cname == "uint8_t"
@@ -172,6 +182,11 @@ def configuration() -> list[str]:
         "addresses and prefixes of hosts that put overlaps together by the policy of this name: "
     )
     keys.append(("hosts.POLICY", hosts + ", ".join(config.OVERLAPS)))
+    hops = (
+        "addresses and prefixes of hosts that so many routers stand in front of: a packet to"
+        " them with no greater TTL does not arrive, and belongs to no flow"
+    )
+    keys.append(("hops.NUMBER", hops))
     text = inspect.getdoc(config) or ""
     first = "Keys of the core, in the file or with " + "--set" + " KEY=VALUE:"
     return [

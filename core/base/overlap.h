@@ -27,24 +27,4 @@ struct mb__extent {
 /* Whether |fresh| stands where it overlaps |old|, under enum mb_overlap |policy|. */
 bool mb__overlap_fresh_wins(enum mb__overlap_layer layer, int policy, struct mb__extent fresh, struct mb__extent old);
 
-struct mb__overlap_host {
-    struct mb_addr prefix;
-    uint8_t bits; /* of 128 */
-    uint8_t policy;
-};
-
-/* Which hosts have which policy. */
-struct mb__overlap_hosts {
-    struct mb__overlap_host *list; /* longest prefix first */
-    uint32_t count;
-    uint8_t otherwise;             /* the policy of hosts in no prefix */
-};
-
-/* Hosts in the first |bits| (of 32 for IPv4, of 128 for IPv6) of |prefix| have
- * |policy|. 0, MB_EINVAL, MB_ELIMIT or MB_ENOMEM. */
-int mb__overlap_add(struct mb__overlap_hosts *hosts, const struct mb_addr *prefix, unsigned bits, int policy);
-void mb__overlap_fini(struct mb__overlap_hosts *hosts);
-/* The policy of the longest prefix that |addr| is in. */
-int mb__overlap_of(const struct mb__overlap_hosts *hosts, const struct mb_addr *addr);
-
 #endif

@@ -23,6 +23,7 @@ static const char *const event_names[MB_EV_BUILTIN] = {
     [MB_EV_TLS_CERTIFICATE] = "tls_certificate",
     [MB_EV_DNS] = "dns",
     [MB_EV_SSH] = "ssh",
+    [MB_EV_URGENT] = "urgent",
 };
 
 static const char *const state_names[] = {

@@ -24,6 +24,8 @@ struct half {
     uint8_t *history;  /* the last |kept| bytes before |next| */
     size_t kept;
     size_t room;
+    uint64_t mark;     /* one past the offset of a byte that is not the stream's; 0: none */
+    uint64_t unshifted; /* sequence numbers tell the offsets from here on; a byte before it was taken out */
 };
 
 struct mb__streams {
@@ -309,6 +311,37 @@ uint64_t mb__stream_pending(const struct mb_flow *flow, int side)
     return h == NULL ? 0 : h->pending;
 }
 
+/* ---- urgent data ---------------------------------------------------------- */
+
+int mb__stream_mark(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t offset)
+{
+    struct half *h = half_make(c, flow, side);
+    if (h == NULL)
+        return MB_ELIMIT;
+    h->mark = max64(h->mark, offset + 1);
+    return 0;
+}
+
+size_t mb__stream_to_mark(const struct mb_flow *flow, int side, size_t len)
+{
+    const struct half *h = half_of(flow, side);
+    uint64_t next = flow->end[side].next;
+    return h == NULL || h->mark <= next ? len : min64(h->mark - 1 - next, len);
+}
+
+void mb__stream_take_mark(struct mb_flow *flow, int side)
+{
+    struct half *h = half_of(flow, side);
+    struct mb_endpoint *end = &flow->end[side];
+    for (struct piece *p = h->first; p != NULL; p = p->next)
+        p->offset--;
+    end->stream_seq++;
+    h->mark = 0;
+    h->unshifted = end->next;
+}
+
+/* ---- what was here before ------------------------------------------------- */
+
 /* Takes into |o| how [offset, offset + len) meets [at, at + n) held at |held|
  * (NULL: no longer readable). The bytes they share. */
 static uint64_t meet(struct mb__overlap *o, uint64_t offset, const uint8_t *data, size_t len, uint64_t at,
@@ -336,10 +369,10 @@ struct mb__overlap mb__stream_compare(const struct mb_flow *flow, int side, int6
     }
     uint64_t at = (uint64_t)offset, next = flow->end[side].next, met = 0;
     const struct half *h = half_of(flow, side);
-    uint64_t kept = h == NULL ? 0 : h->kept;
+    uint64_t kept = h == NULL ? 0 : min64(h->kept, next - h->unshifted);
     met += meet(&o, at, data, len, 0, NULL, next - kept);
     if (kept > 0)
-        met += meet(&o, at, data, len, next - kept, h->history, kept);
+        met += meet(&o, at, data, len, next - kept, h->history + h->kept - kept, kept);
     bool behind_all = h == NULL || h->last == NULL || at >= end_of(h->last);
     for (const struct piece *p = behind_all ? NULL : h->first; p != NULL && p->offset < at + len; p = p->next)
         met += meet(&o, at, data, len, p->offset, bytes_of(p), p->len);

@@ -150,6 +150,7 @@ static void put_tcp(struct traffic *t, int c, int side, uint8_t flags, uint32_t 
     b[12] = 5 << 4;
     b[13] = flags;
     mb__put_be16(b + 14, 60000);
+    mb__put_be16(b + 18, flags & MB_TCP_URG ? (uint16_t)(seq % 301) : 0);
     fill(t, b + 20, len, seq + !!(flags & MB_TCP_SYN));
     put_ip(t, c, side, 6, b, 20 + len);
 }
@@ -436,6 +437,12 @@ static int on_event(struct mb_event *ev, void *arg)
         if (ev->flow->ip_proto == 6)
             check_bytes_join(r, told, ev);
         break;
+    case MB_EV_URGENT: /* between two bytes of the stream */
+        assert(ev->len == 1 && r->e->config.urgent == MB_URGENT_OOB);
+        assert(told->off[ev->side] || ev->offset == told->next[ev->side]);
+        assert(!r->traffic->keyed || ev->data[0] == keyed_byte(ev->flow->end[ev->side].stream_seq +
+                                                                (uint32_t)ev->offset - 1));
+        break;
     default:
         break;
     }
@@ -458,6 +465,8 @@ static void start(struct run *r, const struct traffic *t, const uint8_t option[4
     config.async_oneside = option[0] >> 5 & 1;
     config.overlap = (option[1] >> 4) % MB_OVERLAP_COUNT;
     config.reassemble = !(option[0] & 128) || (option[1] & 1);
+    config.urgent = option[3] & 1;
+    config.table_full = (option[3] >> 1 & 3) % 3;
     *r = (struct run){.traffic = t, .meddle = option[2]};
     r->e = mb_engine_new(&config, NULL);
     assert(r->e != NULL);
@@ -467,7 +476,7 @@ static void start(struct run *r, const struct traffic *t, const uint8_t option[4
     if (option[1] & 2)
         mb_monitor_history(r->monitor, 200);
     for (uint32_t event = 0; event < MB_EV_BUILTIN; event++) {
-        if (event == MB_EV_TIMER || (event >= MB_EV_PROTOCOL && !(option[1] & 4)))
+        if (event == MB_EV_TIMER || (event >= MB_EV_PROTOCOL && event <= MB_EV_SSH && !(option[1] & 4)))
             continue;
         bool two_hooks = event == MB_EV_PACKET || event == MB_EV_STATE_CHANGE;
         assert(mb_on(r->monitor, NULL, event, two_hooks ? MB_HOOK_SND | MB_HOOK_RCV : MB_HOOK_NONE, on_event, r) == 0);

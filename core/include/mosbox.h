@@ -106,7 +106,8 @@ enum mb_packet_flag {
     MB_PKT_BAD_L4_SUM = 128, /* TCP, UDP, ICMP or SCTP checksum is wrong */
     MB_PKT_TUNNELLED = 256,  /* at least one tunnel header was taken off */
     MB_PKT_HAS_INNER = 512,  /* a UDP datagram whose tunnelled content follows as a packet */
-    MB_PKT_SUM_CHECKED = 1024 /* the checksums were looked at */
+    MB_PKT_SUM_CHECKED = 1024, /* the checksums were looked at */
+    MB_PKT_TTL_LOST = 2048   /* its TTL does not take it to its host, see mb_engine_set_hops() */
 };
 
 /* TCP header flags, as in the header (RFC 9293 3.1, RFC 3168). */
@@ -218,7 +219,7 @@ enum mb_anomaly {
     MB_ANOMALY_TCP_NO_ACK = 30,      /* data without the ACK flag */
     MB_ANOMALY_TCP_CONFLICT = 31,    /* retransmission with other bytes */
     MB_ANOMALY_STREAM_LIMIT = 32,    /* out-of-order data over the limit was let go */
-    MB_ANOMALY_FLOW_LIMIT = 33,      /* the flow table is full */
+    MB_ANOMALY_FLOW_LIMIT = 33,      /* the flow table is full; the flow, if any, is ended for it */
     MB_ANOMALY_PROTO = 34,           /* a parser met bytes that its protocol does not allow */
     MB_ANOMALY_IPV6_LEN = 35,        /* IPv6 payload length 0 without jumbogram, or too long */
     MB_ANOMALY_IPV6_EXT_TRUNCATED = 36, /* packet ends inside or right after an extension header */
@@ -228,7 +229,8 @@ enum mb_anomaly {
     MB_ANOMALY_FRAG_LEN = 40,        /* length not a multiple of 8, or past the datagram's end */
     MB_ANOMALY_TCP_OPTION_LEN = 41,  /* a known option with a length it cannot have */
     MB_ANOMALY_TCP_OPTION_DUPLICATE = 42, /* the same option twice */
-    MB_ANOMALY_COUNT = 43
+    MB_ANOMALY_IP_TTL = 43,          /* its TTL does not take it to its host */
+    MB_ANOMALY_COUNT = 44
 };
 
 /* Name of an anomaly such as "tcp_paws"; "unknown" for others. */
@@ -387,7 +389,8 @@ enum mb_event_id {
     MB_EV_TLS_CERTIFICATE = 17, /* a certificate chain in clear: struct mb_tls_certificate */
     MB_EV_DNS = 18,          /* a DNS message: struct mb_dns */
     MB_EV_SSH = 19,          /* SSH identification line or KEXINIT: struct mb_ssh */
-    MB_EV_BUILTIN = 20,      /* how many built-in events there are */
+    MB_EV_URGENT = 20,       /* TCP: a byte that |side| sent out of band, see enum mb_urgent; offset: of what follows */
+    MB_EV_BUILTIN = 21,      /* how many built-in events there are */
     MB_EV_USER = 4096        /* user-defined events are numbered from here */
 };
 
@@ -406,7 +409,7 @@ struct mb_event {
     struct mb_flow *flow;            /* NULL: event of no flow */
     const struct mb_packet *packet;  /* NULL: raised by time or at the end of the run */
     const void *record;              /* protocol events: the record; timer: its argument */
-    const uint8_t *data;             /* data, retransmit, http_body: the bytes */
+    const uint8_t *data;             /* data, retransmit, urgent, http_body: the bytes */
     uint64_t offset;                 /* stream offset of data, or of the gap */
     uint64_t len;                    /* bytes of data, or of the gap */
     int64_t ts;                      /* the packet clock, ns since 1970; timer: when it was due */
@@ -456,8 +459,20 @@ struct mb_config {
     uint8_t key_tunnel;          /* the tunnel id is part of the flow key */
     uint8_t overlap;             /* enum mb_overlap: whose bytes win where segments or fragments overlap */
     uint8_t reassemble;          /* 0: no stream is ever buffered */
-    uint8_t spare;
+    uint8_t urgent;              /* enum mb_urgent: whether an urgent byte is part of the stream */
+    uint8_t table_full;          /* enum mb_table_full: what a new flow does where there is no room */
+    uint8_t spare[7];
 };
+
+/* Where the byte is that a segment's urgent pointer marks (the last one before
+ * where it points, RFC 6093): in the stream, as a socket with SO_OOBINLINE has
+ * it, or beside it, as any other has it, in an urgent event of its own. */
+enum mb_urgent { MB_URGENT_INLINE = 0, MB_URGENT_OOB = 1 };
+
+/* What is done when max_flows are there and a packet would start another: the
+ * flow that waits longest for its answer, else the idlest, is ended for it; or
+ * there is no flow for it, and it is passed on, or dropped. */
+enum mb_table_full { MB_FULL_EVICT = 0, MB_FULL_OPEN = 1, MB_FULL_CLOSE = 2 };
 
 /* Whose bytes stand where TCP segments or IP fragments overlap: the first copy,
  * the last one, or as these systems have it. Delivered bytes never change. */
@@ -511,7 +526,7 @@ struct mb_stats {
     uint64_t kernel_received;    /* live: as the kernel counts */
     uint64_t kernel_dropped;     /* live: lost before we saw them */
     uint64_t backward_time;      /* packets whose timestamp went backward */
-    uint64_t anomalies[43];      /* by enum mb_anomaly */
+    uint64_t anomalies[44];      /* by enum mb_anomaly */
 };
 
 struct mb_engine;
@@ -539,6 +554,11 @@ int mb_engine_finish(struct mb_engine *e);
  * |prefix| is put together by enum mb_overlap |policy|; the longest prefix
  * counts. 0, MB_EINVAL, MB_ELIMIT (4096 prefixes) or MB_ENOMEM. */
 int mb_engine_set_overlap(struct mb_engine *e, const struct mb_addr *prefix, unsigned bits, int policy);
+/* Hosts that share the first |bits| with |prefix| are |hops| routers (at most 255)
+ * away from where packets are captured: one whose TTL is no greater does not reach
+ * them, and belongs to no flow and no datagram. The longest prefix counts; for
+ * hosts in none, every packet is taken to arrive. As mb_engine_set_overlap(). */
+int mb_engine_set_hops(struct mb_engine *e, const struct mb_addr *prefix, unsigned bits, unsigned hops);
 /* Makes mb_engine_run() return soon. Safe in a signal handler. */
 void mb_engine_stop(struct mb_engine *e);
 /* Whether a callback or mb_engine_stop() has asked to stop. */

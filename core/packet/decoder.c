@@ -44,6 +44,13 @@ struct mb__decoder *mb__decoder_new(const struct mb_config *config, const struct
     return d;
 }
 
+void mb__decoder_hops(struct mb__decoder *d, const struct mb__prefixes *hops, uint8_t farthest)
+{
+    d->hops = hops;
+    if (farthest > d->farthest)
+        d->farthest = farthest;
+}
+
 void mb__decoder_free(struct mb__decoder *d)
 {
     if (d == NULL)
@@ -110,7 +117,7 @@ static inline bool decode_short(struct mb__decoder *d, const struct mb_frame *fr
                                 struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
-    if (!is_short(b, frame->caplen))
+    if (!is_short(b, frame->caplen) || b[SHORT_IP + 8] <= d->farthest)
         return false;
     const uint8_t *ip = b + SHORT_IP, *l4 = b + SHORT_L4;
     uint32_t len = mb__be16(ip + 2), room = len - 20;

@@ -75,7 +75,7 @@ struct done {
 struct mb__defrag {
     const struct mb_config *config;
     const struct mb__hash_key *key;
-    const struct mb__overlap_hosts *hosts; /* NULL: config->overlap holds for all */
+    const struct mb__prefixes *hosts; /* their overlap policies; NULL: config->overlap holds for all */
     struct mb__memory *memory;
     struct mb_stats *stats;
     struct datagram **buckets;
@@ -107,7 +107,7 @@ struct mb__defrag *mb__defrag_new(const struct mb_config *config, const struct m
     return g;
 }
 
-void mb__decoder_hosts(struct mb__decoder *d, const struct mb__overlap_hosts *hosts)
+void mb__decoder_hosts(struct mb__decoder *d, const struct mb__prefixes *hosts)
 {
     d->defrag->hosts = hosts;
 }
@@ -299,7 +299,7 @@ static struct outcome insert(struct mb__defrag *g, struct mb_packet *p, struct d
 {
     struct outcome outcome = {false, false};
     struct piece **at = dg->last != NULL && begin >= dg->last->end ? &dg->last->next : &dg->pieces;
-    int policy = g->hosts != NULL ? mb__overlap_of(g->hosts, &dg->key.dst) : g->config->overlap;
+    int policy = g->hosts != NULL ? mb__prefixes_of(g->hosts, &dg->key.dst) : g->config->overlap;
     struct mb__extent fresh = {begin, end};
     uint32_t pos = begin;
     while (pos < end) {

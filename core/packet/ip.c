@@ -101,6 +101,23 @@ static bool ipv4_sum_good(const uint8_t *h, uint32_t hlen)
     return mb__sum_is_good(sum);
 }
 
+/* Whether a router on the way to its host takes the last of the datagram's TTL
+ * (RFC 1812 5.3.1; RFC 8200 3): who knows how far hosts are sends such decoys. */
+static bool dies_on_the_way(const struct mb__walk *w)
+{
+    const struct mb_packet *p = w->p;
+    if (p->ttl > w->d->farthest || w->d->hops == NULL)
+        return false;
+    uint8_t hops = mb__prefixes_of(w->d->hops, &p->dst);
+    return hops > 0 && p->ttl <= hops; /* the host itself takes any (RFC 1122 3.2.1.7) */
+}
+
+static enum mb__layer lost_ip(struct mb__walk *w)
+{
+    w->p->flags |= MB_PKT_TTL_LOST;
+    return broken_ip(w, MB_ANOMALY_IP_TTL);
+}
+
 /* A fragment of an IPv4 datagram; the cursor is behind its header. */
 static enum mb__layer ipv4_fragment(struct mb__walk *w, uint16_t field, uint8_t proto)
 {
@@ -159,6 +176,8 @@ enum mb__layer mb__ipv4(struct mb__walk *w)
     }
     if (hlen > IPV4_HEADER && !ipv4_options_good(h + IPV4_HEADER, hlen - IPV4_HEADER))
         return broken_ip(w, MB_ANOMALY_IPV4_OPTIONS);
+    if (dies_on_the_way(w))
+        return lost_ip(w);
     uint16_t fragment = mb__be16(h + 6) & 0x3fff;
     if (fragment != 0)
         return ipv4_fragment(w, fragment, h[9]);
@@ -328,6 +347,9 @@ enum mb__layer mb__ipv6(struct mb__walk *w)
     mb__addr_v6(&p->src, h + 8);
     mb__addr_v6(&p->dst, h + 24);
     mb__cursor_skip(&w->c, IPV6_HEADER);
+    p->ip_proto = h[6];
+    if (dies_on_the_way(w))
+        return lost_ip(w);
     struct ipv6_chain chain = ipv6_extensions(w, h[6]);
     p->ip_proto = chain.proto;
     if (!chain.whole)

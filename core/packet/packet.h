@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/overlap.h"
+#include "base/prefixes.h"
 #include "mosbox.h"
 
 #define MB__MAX_LAYERS 8 /* most packets that one frame gives */
@@ -27,7 +28,10 @@ struct mb__decoder *mb__decoder_new(const struct mb_config *config, const struct
                                     struct mb__memory *memory, struct mb_stats *stats);
 /* Fragments that overlap are put together by the policy of the host they are for,
  * of |hosts| (borrowed); without it, by config->overlap. */
-void mb__decoder_hosts(struct mb__decoder *d, const struct mb__overlap_hosts *hosts);
+void mb__decoder_hosts(struct mb__decoder *d, const struct mb__prefixes *hosts);
+/* |hops| (borrowed) tells how many routers are between here and a host, up to
+ * |farthest|: a datagram that does not survive them is read no further. */
+void mb__decoder_hops(struct mb__decoder *d, const struct mb__prefixes *hops, uint8_t farthest);
 void mb__decoder_free(struct mb__decoder *d);
 
 /* Decodes |frame| of link type |link| as frame |number| of the run. Fills
@@ -52,7 +56,7 @@ static inline bool mb__packet_has_flow(const struct mb_packet *p)
 {
     if ((p->flags & (MB_PKT_IP | MB_PKT_L4 | MB_PKT_FRAGMENT)) == (MB_PKT_IP | MB_PKT_L4))
         return true;
-    if ((p->flags & (MB_PKT_IP | MB_PKT_FRAGMENT)) != MB_PKT_IP)
+    if ((p->flags & (MB_PKT_IP | MB_PKT_FRAGMENT | MB_PKT_TTL_LOST)) != MB_PKT_IP)
         return false;
     const uint64_t with_header = MB__PROTO_BIT(1) | MB__PROTO_BIT(6) | MB__PROTO_BIT(17) | MB__PROTO_BIT(58);
     const uint64_t extension = MB__PROTO_BIT(0) | MB__PROTO_BIT(43) | MB__PROTO_BIT(44) | MB__PROTO_BIT(51)

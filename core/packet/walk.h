@@ -70,6 +70,8 @@ struct mb__decoder {
     const struct mb__hash_key *key;
     struct mb_stats *stats;
     struct mb__defrag *defrag;
+    const struct mb__prefixes *hops; /* NULL: no host is known to be any */
+    uint8_t farthest;                /* most hops of a prefix */
 };
 
 struct mb__walk {

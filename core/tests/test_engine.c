@@ -84,6 +84,14 @@ static void test_config_mistakes(void)
     mb_config_init(&config);
     config.max_flows = 0;
     CHECK(mb_engine_new(&config, NULL) == NULL);
+    mb_config_init(&config);
+    config.urgent = 2;
+    CHECK(mb_engine_new(&config, err) == NULL);
+    CHECK_STR(err, "urgent must be inline or oob");
+    mb_config_init(&config);
+    config.table_full = 3;
+    CHECK(mb_engine_new(&config, err) == NULL);
+    CHECK_STR(err, "table_full must be evict, open or close");
 }
 
 static void test_a_full_table_makes_room(void)
@@ -100,11 +108,25 @@ static void test_a_full_table_makes_room(void)
     mb_engine_free(engine);
 }
 
+static void test_what_is_said_of_hosts_makes_sense(void)
+{
+    struct mb_addr any = {{0}};
+    begin(NULL);
+    CHECK_INT(mb_engine_set_overlap(engine, &any, 0, MB_OVERLAP_COUNT), MB_EINVAL);
+    CHECK_INT(mb_engine_set_overlap(engine, &any, 0, -1), MB_EINVAL);
+    CHECK_INT(mb_engine_set_overlap(engine, &any, 129, MB_OVERLAP_BSD), MB_EINVAL);
+    CHECK_INT(mb_engine_set_hops(engine, &any, 0, 256), MB_EINVAL);
+    CHECK_INT(mb_engine_set_hops(engine, &any, 129, 3), MB_EINVAL);
+    CHECK_INT(mb_engine_set_hops(engine, &any, 0, 255), 0);
+    mb_engine_free(engine);
+}
+
 int main(void)
 {
     RUN(test_time_never_goes_backward);
     RUN(test_the_end_of_time);
     RUN(test_config_mistakes);
     RUN(test_a_full_table_makes_room);
+    RUN(test_what_is_said_of_hosts_makes_sense);
     return test_done();
 }

@@ -237,6 +237,7 @@ class Case:
             int(attributes.pop("proto", 17)),
             payload,
             ident=int(attributes.pop("id", 1)),
+            ttl=int(attributes.pop("ttl", 64)),
             fragment=int(offset.rstrip("+")),
             more=offset.endswith("+"),
         )

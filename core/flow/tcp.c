@@ -121,10 +121,20 @@ static bool acks_the_unsent(const struct mb_endpoint *to, const struct mb_packet
     return to->snd_max != 0 ? mb__seq_diff(p->ack, to->snd_max) > 0 : beyond > LARGEST_WINDOW;
 }
 
+/* RFC 7323 5.3 R1. Linux lets a segment pass whose timestamp is a tick older: one sent
+ * shortly before another and overtaken by it. */
 static bool timestamp_too_old(const struct mb_flow *flow, int side, const struct mb_packet *p, uint32_t tsval)
 {
     const struct mb_endpoint *from = &flow->end[side];
-    return mb__seq_diff(tsval, from->ts_recent) < 0 && p->ts - flow->last_ts < PAWS_IDLE_NS;
+    return mb__seq_diff(tsval, from->ts_recent) < -1 && p->ts - flow->last_ts < PAWS_IDLE_NS;
+}
+
+/* RFC 7323 4.3: only such a segment's timestamp counts. The last ACK may be on its way yet: it
+ * lies between the last one seen and what has arrived. */
+static bool covers_last_ack(const struct mb_endpoint *from, const struct mb_packet *p)
+{
+    return mb__seq_diff(p->seq, from->snd_una) <= 0 &&
+           mb__seq_diff(p->seq + segment_len(p), from->stream_seq + (uint32_t)from->next) >= 0;
 }
 
 /* The reason to throw a segment of a synchronised connection away, or 0. */
@@ -141,10 +151,7 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
     if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr)) {
         if (timestamp_too_old(flow, side, p, tsval))
             return MB_ANOMALY_TCP_PAWS;
-        /* RFC 7323 4.3: only a segment that covers the last ACK moves it on, which may be
-         * on its way yet: it lies between the last one seen and what has arrived. */
-        if (mb__seq_diff(p->seq, from->snd_una) <= 0 &&
-            mb__seq_diff(p->seq + segment_len(p), from->stream_seq + (uint32_t)from->next) >= 0)
+        if (tsval + 1 != from->ts_recent && covers_last_ack(from, p))
             from->ts_recent = tsval;
     }
     return 0;

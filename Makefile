@@ -28,7 +28,7 @@ configure = test -f $(1)/build.ninja || \
 SANITIZE = address,undefined
 
 .DEFAULT_GOAL = help
-.PHONY: help setup build demo test test-c test-py lint asan-build asan hostile fuzz bench man install clean
+.PHONY: help setup build demo test test-c test-py lint asan-build asan hostile flood fuzz bench man install clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -109,6 +109,10 @@ asan: asan-build ## rebuild with ASan and UBSan, run all tests under them
 N ?= 25
 hostile: asan-build ## N mutations of each capture through the apps, under ASan and UBSan
 	MOSBOX_HOSTILE=$(N) $(ASAN_PYTEST) tests/test_hostile.py
+
+FLOOD ?= 10000000
+flood: $(VENV)/test build ## FLOOD packets of each attack among 10,000 connections, within 256 MB
+	MOSBOX_FLOOD=$(FLOOD) $(PY) -m pytest -v -s -n 0 -p no:cacheprovider $(PYTEST_ARGS) tests/test_flood.py
 
 fuzz: $(VENV)/run ## run every fuzz target for T seconds
 	@PYTHON=$(PYTHON) tools/setup.sh fuzz

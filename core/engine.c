@@ -100,10 +100,13 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
     }
     mb__hash_key_init(&e->key, e->config.seed);
     e->fragments.limit = e->config.max_memory / 8; /* a limit of its own: decoding runs ahead of the rest */
-    e->memory.limit = e->config.max_memory / 4;
+    e->waiting.limit = e->config.max_memory / 8;
+    e->parsing.limit = e->config.max_memory / 4;
     e->tick = e->decode_tick = -1;
-    e->streams = (struct mb__stream_config){&e->memory, e->config.max_stream_bytes, 0, e->config.overlap, false, {{0}}};
-    e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->memory};
+    e->streams = (struct mb__stream_config){.memory = &e->waiting, .history_memory = &e->parsing,
+                                             .max_bytes = e->config.max_stream_bytes,
+                                             .overlap = e->config.overlap};
+    e->sink = (struct mb__proto_sink){.emit = mb__conversation_emit, .memory = &e->parsing};
     e->hosts.otherwise = e->config.overlap;
     e->decoder = mb__decoder_new(&e->config, &e->key, &e->fragments, &e->stats);
     e->events = mb__events_new(e);
@@ -580,8 +583,9 @@ void mb_engine_set_writer(struct mb_engine *e, struct mb_writer *w)
 void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)
 {
     *stats = e->stats;
-    stats->stream_memory = e->memory.used + e->fragments.used;
-    stats->stream_memory_peak = e->memory.peak + e->fragments.peak;
+    stats->stream_memory = e->waiting.used + e->parsing.used + e->fragments.used;
+    stats->stream_memory_peak = e->waiting.peak + e->parsing.peak + e->fragments.peak;
+    stats->memory_refused = e->parsing.refused;
     if (e->sealed) {
         stats->flows_active = e->flows.pool.used;
         stats->flow_memory = mb__flows_memory(&e->flows);

@@ -31,7 +31,8 @@
 struct mb_engine {
     struct mb_config config;
     struct mb__hash_key key;
-    struct mb__memory memory;       /* of streams and parsers */
+    struct mb__memory waiting;      /* of what came before its turn */
+    struct mb__memory parsing;      /* of parsers, and of bytes kept to be looked back at */
     struct mb__memory fragments;    /* of the decoder */
     struct mb__decoder *decoder;
     struct mb__flows flows;

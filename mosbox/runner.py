@@ -34,10 +34,11 @@ __all__ = ["Plan", "Run", "flows", "run"]
 FIRST_SLICE = 1 << 8  # packets between two looks at signals, at first
 LAST_SLICE = 1 << 18
 SLICE_TIME = 0.05  # seconds that a slice should take at most
-LIMITS = {  # anomaly -> what it counts
+LIMITS = {  # counter -> what it counts
     "flow_limit": "flows made room for others",
     "stream_limit": "times a stream had no room behind a hole",
     "frag_limit": "times fragments made room for others",
+    "memory_refused": "times a parser had no memory",
 }
 BIG = 32 << 20  # bytes of a capture that is worth a progress bar
 
@@ -274,7 +275,7 @@ class Run:
                 f"{describe(session.first_failure)}",
                 always=True,
             )
-        if told := limits_reached(self.engine.stats()["anomalies"]):
+        if told := limits_reached(self.engine.stats()):
             self.outputs.say(f"{self.app.name}: {told}")
         if self.plan.verbose:
             self.outputs.say(self.status())
@@ -363,9 +364,10 @@ def _next_slice(packets: int, took: float) -> int:
     return max(packets // 2, 1) if took > SLICE_TIME else packets
 
 
-def limits_reached(anomalies: dict[str, int]) -> str:
+def limits_reached(stats: dict[str, Any]) -> str:
     """What made room because a limit was reached, as a sentence, or nothing."""
-    told = [f"{n} {LIMITS[name]} ({name})" for name, n in anomalies.items() if name in LIMITS]
+    counts = {**stats["anomalies"], "memory_refused": stats["memory_refused"]}
+    told = [f"{counts[k]} {what} ({k})" for k, what in LIMITS.items() if counts.get(k)]
     return f"limits were reached: {', '.join(told)}; see --max-memory" if told else ""
 
 

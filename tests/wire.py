@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 ETHERNET, RAW = 1, 101
@@ -189,6 +190,15 @@ def fragments(packet: bytes, size: int) -> list[bytes]:
     ]
 
 
+def write_head(
+    file: IO[bytes], link: int = ETHERNET, nanoseconds: bool = False, big_endian: bool = False
+) -> None:
+    """Writes the head of a pcap file."""
+    magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
+    order = ">" if big_endian else "<"
+    file.write(struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link))
+
+
 def write_pcap(
     path: Path,
     frames: Iterable[Frame | bytes],
@@ -200,11 +210,10 @@ def write_pcap(
     start: float = 1_700_000_000.0,
 ) -> Path:
     """Writes a pcap file; frames without a time get one `step` seconds after the last."""
-    order = ">" if big_endian else "<"
-    magic, unit = (0xA1B23C4D, 10**9) if nanoseconds else (0xA1B2C3D4, 10**6)
+    order, unit = ">" if big_endian else "<", 10**9 if nanoseconds else 10**6
     now = start
     with open(path, "wb") as file:
-        file.write(struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link))
+        write_head(file, link, nanoseconds, big_endian)
         for frame in frames:
             item = frame if isinstance(frame, Frame) else Frame(frame)
             now = item.time or now + step

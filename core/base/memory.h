@@ -16,7 +16,8 @@
 struct mb__memory {
     uint64_t used;  /* bytes taken now */
     uint64_t peak;  /* the most there ever were */
-    uint64_t limit; /* take() refuses beyond */
+    uint64_t limit; /* alloc() refuses beyond */
+    uint64_t refused; /* how often it did, or the system had none */
 };
 
 /* What a buffer of |size| bytes costs: an allocator puts a head before each and
@@ -31,11 +32,11 @@ static inline size_t mb__memory_cost(size_t size)
 static inline void *mb__memory_alloc(struct mb__memory *m, size_t size)
 {
     size_t cost = mb__memory_cost(size);
-    if (cost < size || cost > m->limit - m->used)
+    void *p = cost < size || cost > m->limit - m->used ? NULL : malloc(size);
+    if (p == NULL) {
+        m->refused++;
         return NULL;
-    void *p = malloc(size);
-    if (p == NULL)
-        return NULL;
+    }
     m->used += cost;
     if (m->used > m->peak)
         m->peak = m->used;

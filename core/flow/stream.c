@@ -405,7 +405,7 @@ void mb__stream_taken(struct mb__stream_config *c, struct mb_flow *flow, int sid
 
 static void history_free(const struct mb__stream_config *c, struct half *h)
 {
-    mb__memory_free(c->memory, h->history, h->room);
+    mb__memory_free(c->history_memory, h->history, h->room);
     h->history = NULL;
     h->kept = h->room = 0;
 }
@@ -422,15 +422,17 @@ static bool history_room(const struct mb__stream_config *c, struct half *h, size
     h->kept = keep;
     if (keep + more <= h->room)
         return true;
-    size_t room = 2 * (size_t)c->history + more;
-    uint8_t *grown = mb__memory_alloc(c->memory, room);
+    size_t most = 2 * (size_t)c->history + more, room = 2 * (keep + more);
+    if (room > most)
+        room = most;
+    uint8_t *grown = mb__memory_alloc(c->history_memory, room);
     if (grown == NULL) {
         history_free(c, h);
         return false;
     }
     if (keep > 0)
         memcpy(grown, h->history, keep);
-    mb__memory_free(c->memory, h->history, h->room);
+    mb__memory_free(c->history_memory, h->history, h->room);
     h->history = grown;
     h->room = room;
     return true;

@@ -43,7 +43,8 @@ struct mb__waiting {
 
 /* What all streams of an engine share. */
 struct mb__stream_config {
-    struct mb__memory *memory; /* account that buffers are taken from */
+    struct mb__memory *memory; /* account of what is pending */
+    struct mb__memory *history_memory; /* and of history */
     uint64_t max_bytes;        /* pending bytes of a side, each piece's overhead counted in */
     uint32_t history;          /* delivered bytes kept of a side */
     uint8_t overlap;           /* enum mb_overlap of the receiver at hand */

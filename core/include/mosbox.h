@@ -440,7 +440,7 @@ struct mb_config {
     uint32_t max_flows;          /* flows at once, at most */
     uint32_t max_fragments;      /* IP datagrams in reassembly at once */
     uint64_t max_stream_bytes;   /* buffered a side of a flow; 64 are charged for each piece besides its own */
-    uint64_t max_memory;         /* bytes kept in all: flows 1/2, streams 1/4, fragments 1/8, a tally 1/16 */
+    uint64_t max_memory;         /* bytes kept: flows 1/2, parsers 1/4, streams and fragments 1/8, a tally 1/16 */
     int64_t timeout_tcp_syn;     /* no answer to the SYN */
     int64_t timeout_tcp;         /* established and idle */
     int64_t timeout_tcp_half;    /* one side closed */
@@ -522,6 +522,7 @@ struct mb_stats {
     uint64_t stream_discarded;   /* bytes behind a hole, never acknowledged, when their flow ended */
     uint64_t stream_memory;      /* bytes buffered now, fragments too */
     uint64_t stream_memory_peak;
+    uint64_t memory_refused;     /* buffers of parsers, or histories, that max_memory had no room for */
     uint64_t flow_memory;        /* bytes of flow records and their table in use */
     uint64_t kernel_received;    /* live: as the kernel counts */
     uint64_t kernel_dropped;     /* live: lost before we saw them */

@@ -15,7 +15,8 @@ static struct mb_flow flow;
 static void begin(int overlap, uint32_t history, uint64_t max_bytes)
 {
     memory = (struct mb__memory){.limit = 1 << 20};
-    config = (struct mb__stream_config){&memory, max_bytes, history, (uint8_t)overlap, false, {{0}}};
+    config = (struct mb__stream_config){.memory = &memory, .history_memory = &memory, .max_bytes = max_bytes,
+                                        .history = history, .overlap = (uint8_t)overlap};
     memset(&flow, 0, sizeof flow);
 }
 

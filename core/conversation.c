@@ -646,7 +646,7 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
 {
     struct mb_flow *flow = mb__flows_add(&e->flows, p, side);
     if (flow == NULL) {
-        struct mb_flow *victim = e->config.table_full == MB_FULL_EVICT ? mb__flows_victim(&e->flows) : NULL;
+        struct mb_flow *victim = e->config.table_full == MB_FULL_EVICT ? mb__flows_victim(&e->flows, p->hash) : NULL;
         *err = mb__engine_anomaly(e, victim, side, p, MB_ANOMALY_FLOW_LIMIT);
         if (*err >= 0 && victim != NULL)
             *err = mb__conversation_end(e, victim, MB_END_EVICTED);

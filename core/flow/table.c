@@ -7,6 +7,7 @@
 
 #define FIRST_ROUND 256       /* buckets at the start */
 #define FLOWS_PER_BUCKET 5    /* on average, before one is split: 13 bytes a flow, one in 15 overflows */
+#define ROW_BUCKETS 17        /* at most, for one hash: 119 flows. Unseen unless somebody knows the hash key */
 #define VICTIM_CANDIDATES 8   /* how many of the oldest answered flows are compared */
 
 _Static_assert(sizeof(struct mb__wheel_link) == 4 * sizeof(uint32_t), "the wheel's link takes four numbers");
@@ -74,10 +75,23 @@ void mb__flows_fini(struct mb__flows *t)
 
 /* ---- buckets ------------------------------------------------------------- */
 
-/* Puts a flow into bucket |b| or one of its overflow. False: no memory. */
+/* Whether the row of bucket |b| takes no more flows. */
+static bool row_is_full(const struct mb__flows *t, const struct mb__bucket *b)
+{
+    int full = 0;
+    for (; b != NULL && b->count == MB__BUCKET_FLOWS; b = mb__bucket_more(t, b))
+        full++;
+    return full == ROW_BUCKETS;
+}
+
+/* Puts a flow into bucket |b| or one of its overflow. False: the row is full, or
+ * there is no memory. */
 static bool bucket_add(struct mb__flows *t, struct mb__bucket *b, uint32_t hash, uint32_t flow)
 {
+    int full = 0;
     for (struct mb__bucket *more; b->count == MB__BUCKET_FLOWS; b = more) {
+        if (++full == ROW_BUCKETS)
+            return false;
         more = mb__bucket_more(t, b);
         if (more != NULL)
             continue;
@@ -211,8 +225,26 @@ static struct mb_flow *idlest_answered(struct mb__flows *t)
     return idlest;
 }
 
-struct mb_flow *mb__flows_victim(struct mb__flows *t)
+/* The idlest of the row of |b| that nobody has answered, or else the idlest. */
+static struct mb_flow *idlest_of_row(const struct mb__flows *t, const struct mb__bucket *b)
 {
+    struct mb_flow *idlest = at(t, b->flow[0]);
+    for (; b != NULL; b = mb__bucket_more(t, b)) {
+        for (uint32_t i = 0; i < b->count; i++) {
+            struct mb_flow *flow = at(t, b->flow[i]);
+            int more_answered = (flow->flags & MB_FLOW_ANSWERED) - (idlest->flags & MB_FLOW_ANSWERED);
+            if (more_answered < 0 || (more_answered == 0 && flow->last_ts < idlest->last_ts))
+                idlest = flow;
+        }
+    }
+    return idlest;
+}
+
+struct mb_flow *mb__flows_victim(struct mb__flows *t, uint32_t hash)
+{
+    const struct mb__bucket *b = mb__flows_bucket(t, hash);
+    if (row_is_full(t, b))
+        return idlest_of_row(t, b);
     struct mb_flow *flow = at(t, t->unanswered.oldest);
     return flow != NULL ? flow : idlest_answered(t);
 }

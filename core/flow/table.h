@@ -86,15 +86,16 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
 void mb__flows_fini(struct mb__flows *t);
 
 /* A new flow whose first packet is |p|, sent by |side|. NULL: the table is full,
- * or there is no memory for a bucket. */
+ * or its row of buckets (bounded, should somebody know the hash key) is. */
 struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, int side);
 /* Takes the flow out and gives its slot back. */
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow);
 /* Both sides have sent now: the flow leaves the list of unanswered ones. */
 void mb__flows_answered(struct mb__flows *t, struct mb_flow *flow);
-/* The flow to end when there is no room: the oldest unanswered one, else the
- * idlest among the oldest. NULL: the table is empty. */
-struct mb_flow *mb__flows_victim(struct mb__flows *t);
+/* The flow to end when there is no room for one of |hash|: the oldest unanswered
+ * one, else the idlest among the oldest; one of its row if that is full. NULL:
+ * the table is empty. */
+struct mb_flow *mb__flows_victim(struct mb__flows *t, uint32_t hash);
 /* Puts |flow| into the wheel, for idle time |kind| from |now| on. */
 void mb__flows_start_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now);
 /* The next flow that has been idle for its time at |now|, taken out of the

@@ -121,12 +121,76 @@ static void test_what_is_said_of_hosts_makes_sense(void)
     mb_engine_free(engine);
 }
 
+/* ---- who knows the code, but not the key ------------------------------------ */
+
+static uint32_t last_hash;
+
+static int on_raw(struct mb_event *ev, void *arg)
+{
+    (void)arg;
+    last_hash = ev->packet->hash;
+    return 0;
+}
+
+static void begin_with_seed(uint64_t seed)
+{
+    struct mb_config config;
+    char err[MB_ERRBUF_SIZE];
+    mb_config_init(&config);
+    config.seed = seed;
+    begin(&config);
+    struct mb_monitor *m = mb_monitor_new(engine, "raw", err);
+    CHECK_INT(mb_on(m, NULL, MB_EV_RAW, MB_HOOK_NONE, on_raw, NULL), 0);
+}
+
+enum { PORTS = 65536, COLLIDING = 500 };
+
+/* The ports whose datagrams fall into one bucket of 128, in an engine of |seed|. */
+static int colliding_ports(uint64_t seed, unsigned ports[COLLIDING])
+{
+    int found = 0;
+    begin_with_seed(seed);
+    for (unsigned port = 0; port < PORTS && found < COLLIDING; port++) {
+        datagram(port, SECOND);
+        if (last_hash % 128 == 5)
+            ports[found++] = port;
+    }
+    mb_engine_free(engine);
+    return found;
+}
+
+/* Datagrams crafted for one key: how many of their flows an engine of |seed| keeps. */
+static uint64_t flows_kept(uint64_t seed, const unsigned ports[COLLIDING])
+{
+    begin_with_seed(seed);
+    for (int i = 0; i < COLLIDING; i++)
+        datagram(ports[i], SECOND);
+    uint64_t active = stats().flows_active, evicted = (uint64_t)ended[MB_END_EVICTED];
+    CHECK_INT(active + evicted, COLLIDING);
+    CHECK_INT(stats().anomalies[MB_ANOMALY_FLOW_LIMIT], evicted);
+    mb_engine_free(engine);
+    return active;
+}
+
+/* Flows that collide under one key, and fill their row of buckets there, do not
+ * under another. */
+static void test_crafted_collisions(void)
+{
+    unsigned ports[COLLIDING];
+    CHECK_INT(colliding_ports(1, ports), COLLIDING);
+    CHECK_INT(flows_kept(1, ports), 2 * 119);
+    for (uint64_t seed = 2; seed < 10; seed++)
+        CHECK_INT(flows_kept(seed, ports), COLLIDING);
+    CHECK_INT(flows_kept(0, ports), COLLIDING);
+}
+
 int main(void)
 {
     RUN(test_time_never_goes_backward);
     RUN(test_the_end_of_time);
     RUN(test_config_mistakes);
     RUN(test_a_full_table_makes_room);
+    RUN(test_crafted_collisions);
     RUN(test_what_is_said_of_hosts_makes_sense);
     return test_done();
 }

@@ -124,16 +124,46 @@ static void test_victims(void)
     CHECK(add(4, SECOND) == NULL);
     for (int n = 0; n < 3; n++)
         mb__flows_answered(&table, flows[n]);
-    CHECK(mb__flows_victim(&table) == flows[3]);
+    CHECK(mb__flows_victim(&table, 0) == flows[3]);
     mb__flows_answered(&table, flows[3]);
     flows[0]->last_ts = 50 * SECOND;
     flows[1]->last_ts = 40 * SECOND;
     flows[2]->last_ts = 20 * SECOND;
     flows[3]->last_ts = 30 * SECOND;
-    CHECK(mb__flows_victim(&table) == flows[2]);
+    CHECK(mb__flows_victim(&table, 0) == flows[2]);
     mb__flows_del(&table, flows[2]);
-    CHECK(mb__flows_victim(&table) == flows[3]);
+    CHECK(mb__flows_victim(&table, 0) == flows[3]);
     CHECK(add(4, SECOND) != NULL);
+    mb__flows_fini(&table);
+}
+
+/* Flows of one hash: somebody knows the key. Their row is bounded, who was
+ * answered stays in it, and other rows do not notice. */
+static void test_one_row(void)
+{
+    enum { ROW = 119 };
+    begin(10000);
+    struct mb_flow *other = add(1, SECOND), *answered = NULL;
+    for (uint32_t n = 2; n < 2 + 1000; n++) {
+        struct mb_packet p = packet(n, false);
+        p.hash = other->hash + 1;
+        p.ts = n * SECOND;
+        struct mb_flow *flow = mb__flows_add(&table, &p, MB_CLIENT);
+        CHECK_INT(flow != NULL, n < 2 + ROW);
+        if (flow == NULL) {
+            struct mb_flow *victim = mb__flows_victim(&table, p.hash);
+            CHECK(victim->hash == p.hash && victim != answered);
+            CHECK_INT(victim->last_ts, p.ts - (n < 10 + ROW ? ROW : ROW - 1) * SECOND);
+            mb__flows_del(&table, victim);
+            CHECK((flow = mb__flows_add(&table, &p, MB_CLIENT)) != NULL);
+        }
+        if (n == 10)
+            mb__flows_answered(&table, answered = flow);
+    }
+    CHECK_INT(table.pool.used, ROW + 1);
+    struct mb_packet p = packet(1, true);
+    int side;
+    CHECK(mb__flows_find(&table, &p, &side) == other);
     mb__flows_fini(&table);
 }
 
@@ -144,5 +174,6 @@ int main(void)
     RUN(test_idle_times);
     RUN(test_shorter_idle_time);
     RUN(test_victims);
+    RUN(test_one_row);
     return test_done();
 }

@@ -243,13 +243,18 @@ class App(Command):
         """Adds to a counter, which `-v` and SIGUSR1 show."""
         self.counters[name] += n
 
-    def every(self, seconds: float, call: Callable[[], object]) -> None:
-        """Calls again and again, in packet time, from the first packet on."""
-        self._run.every(seconds, call)
+    def every(self, seconds: float, call: Callable[[], object]) -> int:
+        """Calls again and again, in packet time, from the first packet on: the timer's number."""
+        return self._run.every(seconds, call)
 
-    def after(self, seconds: float, call: Callable[[], object]) -> None:
-        """Calls once, so many seconds of packet time later."""
-        self._run.after(seconds, call)
+    def after(self, seconds: float, call: Callable[[], object]) -> int:
+        """Calls once, so many seconds of packet time later: the timer's number."""
+        return self._run.after(seconds, call)
+
+    def cancel(self, timer: int) -> None:
+        """Ends a timer of every(), after() or flow.after(), in its own call too; one that has
+        run out already is fine."""
+        self._run.session.cancel(timer)
 
     def raise_event(self, name: str) -> None:
         """Raises an event of the class for the flow of the event being handled."""

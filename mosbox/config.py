@@ -269,7 +269,7 @@ def _read_file(path: str, keys: _Keys) -> None:
     _walk(path, root, "", keys, yaml)
 
 
-def _plain(node: Any, yaml: Any) -> Any:
+def _plain(node: Any, key: str, yaml: Any) -> Any:
     """The value that a node stands for."""
     try:
         return yaml.SafeLoader("").construct_document(node)
@@ -277,6 +277,8 @@ def _plain(node: Any, yaml: Any) -> Any:
         raise ValueError(error.problem) from None
     except (AttributeError, KeyError):  # how yaml says it of "!!bool maybe"
         raise ValueError(f"{node.value!r} does not fit its tag {node.tag}") from None
+    except ValueError:  # Python's limit of an int() of text
+        raise ValueError(f"{key}: a number with too many digits") from None
 
 
 def _walk(path: str, node: Any, prefix: str, keys: _Keys, yaml: Any) -> None:
@@ -292,7 +294,7 @@ def _walk(path: str, node: Any, prefix: str, keys: _Keys, yaml: Any) -> None:
             _walk(path, value_node, key + ".", keys, yaml)
             continue
         try:
-            known = keys.take(key, _plain(value_node, yaml))
+            known = keys.take(key, _plain(value_node, key, yaml))
         except ValueError as error:
             raise ValueError(f"{path}:{line}: {error}") from None
         if not known:

@@ -206,13 +206,13 @@ class Run:
 
     # -- for the app
 
-    def every(self, seconds: float, call: Callable[[], object]) -> None:
+    def every(self, seconds: float, call: Callable[[], object]) -> int:
         if seconds <= 0:
             raise ValueError("every() needs more than 0 seconds")
-        self.session.timer(seconds, call, seconds)
+        return self.session.timer(seconds, call, seconds)
 
-    def after(self, seconds: float, call: Callable[[], object]) -> None:
-        self.session.timer(seconds, call)
+    def after(self, seconds: float, call: Callable[[], object]) -> int:
+        return self.session.timer(seconds, call)
 
     def raise_event(self, name: str) -> None:
         from mosbox._core import lib

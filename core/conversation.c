@@ -642,6 +642,15 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
     return err;
 }
 
+/* A flow's number tells the packet that began it: the same whoever counts. */
+static uint64_t flow_id(const struct mb_engine *e, const struct mb_packet *p)
+{
+    uint64_t place = 0;
+    while (p > e->batch + place && (p - place - 1)->number == p->number)
+        place++;
+    return p->number * MB__MAX_LAYERS + place;
+}
+
 static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p, int side, int *err)
 {
     struct mb_flow *flow = mb__flows_add(&e->flows, p, side);
@@ -655,6 +664,7 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
     }
     if (flow == NULL)
         return NULL;
+    flow->id = flow_id(e, p);
     if (p->ip_proto == 6 && !(p->tcp_flags & MB_TCP_SYN))
         flow->flags |= MB_FLOW_MIDSTREAM;
     if (!e->config.reassemble)

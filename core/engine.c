@@ -116,6 +116,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
         return NULL;
     }
     mb__decoder_hosts(e->decoder, &e->hosts);
+    mb__events_order(e->events, &e->order);
     return e;
 }
 
@@ -286,7 +287,10 @@ struct mb_detect **mb__engine_detect(const struct mb_engine *e)
 
 void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    if (e->detect == NULL || e->dropped)
+    if (e->detect == NULL)
+        return;
+    mb__detect_see(e->detect, p);
+    if (e->dropped)
         return;
     enum mb__verdict verdict = mb__detect_packet(e->detect, flow, side, p);
     e->dropped = verdict != MB__VERDICT_PASS;
@@ -311,11 +315,16 @@ static int clock_to(struct mb_engine *e, int64_t ts)
     if (e->now >> TICK_SHIFT == e->tick)
         return 0;
     e->tick = e->now >> TICK_SHIFT;
+    if (e->began == 0)
+        e->began = e->now;
     struct mb_flow *flow;
     int err = 0;
     while (err >= 0 && mb__wheel_due(&e->flows.wheel, e->now) &&
-           (flow = mb__flows_expired(&e->flows, e->now)) != NULL)
+           (flow = mb__flows_expired(&e->flows, e->now)) != NULL) {
+        e->order.step = MB__STEP_EXPIRE | e->flows.wheel.tick;
+        e->order.flow = flow->id;
         err = mb__conversation_end(e, flow, MB_END_TIMEOUT);
+    }
     if (err >= 0 && mb__events_next_timer(e->events) <= e->now) {
         err = mb__events_timers(e->events, e->now);
         if (err > 0)
@@ -365,6 +374,19 @@ static void judge_stray(struct mb_engine *e, const struct mb_packet *p)
     mb__engine_judge(e, whole && e->detect != NULL ? mb__flows_find(&e->flows, p, &side) : NULL, side, p);
 }
 
+static inline int process_packet(struct mb_engine *e, const struct mb_packet *p)
+{
+    int err = p->anomaly != 0 ? decode_anomaly(e, p) : 0;
+    if (err >= 0 && has_flow(e, p)) {
+        err = mb__conversation_packet(e, p);
+    } else if (err >= 0) {
+        if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
+            e->stats.orphans++;
+        judge_stray(e, p);
+    }
+    return err;
+}
+
 /* What the packets of one frame do. */
 static int process_frame(struct mb_engine *e, struct mb_packet *packets, int count)
 {
@@ -372,18 +394,8 @@ static int process_frame(struct mb_engine *e, struct mb_packet *packets, int cou
     e->dropped = false;
     if (err >= 0)
         err = raise_raw(e, &packets[0]);
-    for (int i = 0; i < count && err >= 0; i++) {
-        const struct mb_packet *p = &packets[i];
-        if (p->anomaly != 0)
-            err = decode_anomaly(e, p);
-        if (err >= 0 && has_flow(e, p)) {
-            err = mb__conversation_packet(e, p);
-        } else if (err >= 0) {
-            if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
-                e->stats.orphans++;
-            judge_stray(e, p);
-        }
-    }
+    for (int i = 0; i < count && err >= 0; i++)
+        err = process_packet(e, &packets[i]);
     return err;
 }
 
@@ -405,22 +417,31 @@ static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
     return err;
 }
 
-/* Decodes one frame into |out|, its time made never to go backward. */
-static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, struct mb_packet *out)
+/* The next frame in number, its time made never to go backward: |frame|, or
+ * |copy| if it has to be another. */
+static inline const struct mb_frame *stamp(struct mb_engine *e, const struct mb_frame *frame, struct mb_frame *copy)
 {
-    struct mb_frame stamped;
+    e->decoded++;
     if (frame->ts < e->decode_now || frame->ts > LATEST) {
         e->stats.backward_time += frame->ts < e->decode_now;
-        stamped = *frame;
-        stamped.ts = frame->ts > LATEST ? LATEST : e->decode_now;
-        frame = &stamped;
+        *copy = *frame;
+        copy->ts = frame->ts > LATEST ? LATEST : e->decode_now;
+        frame = copy;
     }
     e->decode_now = frame->ts;
     if (frame->ts >> DECODE_TICK_SHIFT != e->decode_tick) {
         e->decode_tick = frame->ts >> DECODE_TICK_SHIFT;
         mb__decoder_expire(e->decoder, frame->ts);
     }
-    return mb__decode(e->decoder, link, frame, ++e->decoded, out);
+    return frame;
+}
+
+/* Decodes one frame into |out|. */
+static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, struct mb_packet *out)
+{
+    struct mb_frame copy;
+    const struct mb_frame *stamped = stamp(e, frame, &copy);
+    return mb__decode(e->decoder, link, stamped, e->decoded, out);
 }
 
 /* As many of the frames as fill the batch; their number in |*frames_done|. */
@@ -455,6 +476,115 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
     return err;
 }
 
+/* ---- one of several workers ------------------------------------------------ */
+
+/* A frame that all workers decode, some of whose packets are this one's. What
+ * was done with a packet of another is not known here: no verdict can be given
+ * on such a frame. */
+static int process_common(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb_packet *packets,
+                          int count)
+{
+    bool first = mb__shard_of_packet(&e->shards, &packets[0]) == e->shards.own, split = !first;
+    int err = first ? raise_raw(e, &packets[0]) : 0;
+    for (int i = 0; i < count && err >= 0; i++) {
+        e->order.step = MB__STEP_PACKET | (uint64_t)i;
+        if (mb__shard_of_packet(&e->shards, &packets[i]) == e->shards.own) {
+            err = process_packet(e, &packets[i]);
+        } else {
+            split = true;
+            if (e->detect != NULL)
+                mb__detect_see(e->detect, &packets[i]);
+        }
+    }
+    if (err >= 0 && split && e->dropped)
+        return mb__engine_fail(e, MB_ESTATE, "frame %llu was to be dropped, but other workers have a part in it: use one",
+                               (unsigned long long)e->order.frame);
+    return err >= 0 && first ? pass_on(e, link, frame) : err;
+}
+
+/* A frame in the batch of a worker. */
+struct shared_frame {
+    int64_t ts;     /* normalised */
+    uint32_t owner; /* a shard, or MB__SHARD_ALL */
+    int packets;    /* decoded; 0: another's */
+};
+
+static int process_shared(struct mb_engine *e, int link, const struct mb_frame *frame, const struct shared_frame *f,
+                          struct mb_packet *packets)
+{
+    e->stats.frames++;
+    e->stats.frame_bytes += frame->wirelen;
+    e->order.frame = e->stats.frames;
+    int err = clock_to(e, f->ts);
+    if (f->packets == 0) {
+        if (e->detect != NULL)
+            mb__detect_clock(e->detect, e->stats.frames, f->ts, link);
+        return err;
+    }
+    e->dropped = false;
+    e->order.step = MB__STEP_PACKET;
+    e->order.flow = 0;
+    if (err >= 0 && f->owner == MB__SHARD_ALL)
+        return process_common(e, link, frame, packets, f->packets);
+    if (err >= 0)
+        err = raise_raw(e, packets);
+    if (err >= 0)
+        err = process_packet(e, packets);
+    return err < 0 ? err : pass_on(e, link, frame);
+}
+
+/* Decodes |frame| if it is this worker's or everybody's, whom it counts for if
+ * this one is the first. */
+static struct shared_frame decode_shared(struct mb_engine *e, int link, const struct mb_frame *frame,
+                                         struct mb_packet *out)
+{
+    struct mb_frame copy;
+    struct mb_stats *uncounted = e->shards.own == 0 ? &e->stats : &e->uncounted;
+    uint32_t owner = mb__shard_of_frame(&e->shards, link, frame);
+    mb__decoder_count_in(e->decoder, uncounted);
+    const struct mb_frame *stamped = stamp(e, frame, &copy);
+    struct shared_frame f = {.ts = stamped->ts, .owner = owner};
+    if (owner == e->shards.own)
+        mb__decoder_count_in(e->decoder, &e->stats);
+    if (owner == e->shards.own || owner == MB__SHARD_ALL)
+        f.packets = mb__decode(e->decoder, link, stamped, e->decoded, out);
+    return f;
+}
+
+/* As run_batch(), for the flows of this worker. */
+static int run_shared_batch(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
+{
+    struct shared_frame batch[MB_BURST];
+    int packets = 0, taken = 0;
+    for (; taken < n && packets + MB__MAX_LAYERS <= MB__BATCH; taken++) {
+        batch[taken] = decode_shared(e, link, &frames[taken], &e->batch[packets]);
+        for (int end = packets + batch[taken].packets; packets < end; packets++) {
+            e->batch[packets].source = e->source;
+            mb__flows_prefetch_bucket(&e->flows, e->batch[packets].hash);
+        }
+    }
+    int err = 0, at = 0, done = 0;
+    for (int i = 0; i < FLOWS_AHEAD && i < packets; i++)
+        mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
+    do {
+        if (batch[done].packets > 0 && at + FLOWS_AHEAD < packets)
+            mb__flows_prefetch_flow(&e->flows, e->batch[at + FLOWS_AHEAD].hash);
+        err = process_shared(e, link, &frames[done], &batch[done], &e->batch[at]);
+        at += batch[done++].packets;
+    } while (done < taken && err >= 0 && !e->stop);
+    mb__decoder_release(e->decoder);
+    if (e->progress != NULL)
+        atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
+    *frames_done = done;
+    return err;
+}
+
+void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress)
+{
+    e->shards = (struct mb__shards){.count = count, .own = own, .key = {e->key.k[0] | 1, e->key.k[1], e->key.k[2]}};
+    e->progress = progress;
+}
+
 static int run_frames(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
 {
     int err = e->sealed ? 0 : seal(e);
@@ -464,7 +594,8 @@ static int run_frames(struct mb_engine *e, int link, const struct mb_frame *fram
         return err;
     e->running = true;
     for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
-        err = run_batch(e, link, frames + done, n - done, &step);
+        err = e->shards.count > 1 ? run_shared_batch(e, link, frames + done, n - done, &step)
+                                  : run_batch(e, link, frames + done, n - done, &step);
     e->running = false;
     return err;
 }
@@ -540,15 +671,18 @@ int mb_engine_finish(struct mb_engine *e)
     qsort(endings, n, sizeof *endings, by_id);
     mb__outputs_ending(e->outputs);
     e->running = true;
+    e->order = (struct mb__order){.frame = MB__FRAME_END};
     for (size_t i = 0; i < n; i++) {
         if (i + ENDING_AHEAD < n)
             mb__pool_prefetch(&e->flows.pool, mb__pool_number(&e->flows.pool, endings[i + ENDING_AHEAD].flow));
+        e->order.flow = endings[i].id;
         int failed = mb__conversation_end(e, endings[i].flow, MB_END_SHUTDOWN);
         if (failed < 0 && err >= 0)
             err = failed;
     }
     e->running = false;
     free(endings);
+    e->order = (struct mb__order){.frame = MB__FRAME_END, .step = MB__STEP_LAST};
     int failed = mb__outputs_finish(e->outputs);
     return err < 0 ? err : failed;
 }
@@ -590,6 +724,16 @@ void mb_engine_stats(const struct mb_engine *e, struct mb_stats *stats)
         stats->flows_active = e->flows.pool.used;
         stats->flow_memory = mb__flows_memory(&e->flows);
     }
+}
+
+struct mb__order *mb__engine_order(const struct mb_engine *e)
+{
+    return (struct mb__order *)&e->order;
+}
+
+int64_t mb__engine_began(const struct mb_engine *e)
+{
+    return e->began;
 }
 
 struct mb__outputs **mb__engine_outputs(const struct mb_engine *e)

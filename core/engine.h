@@ -10,8 +10,11 @@
 #ifndef MB_ENGINE_H
 #define MB_ENGINE_H
 
+#include <stdatomic.h>
+
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/order.h"
 #include "base/overlap.h"
 #include "detect/detect.h"
 #include "event/event.h"
@@ -20,6 +23,7 @@
 #include "mosbox.h"
 #include "output/output.h"
 #include "packet/packet.h"
+#include "packet/shard.h"
 #include "proto/proto.h"
 
 #define MB__MAX_MONITORS 16
@@ -57,6 +61,11 @@ struct mb_engine {
     bool running;                   /* inside a callback, perhaps */
     bool dropped;                   /* verdict on the present frame */
     volatile bool stop;
+    int64_t began;                  /* the packet clock at its start; 0: not yet */
+    struct mb__order order;         /* where in the run it is; frames and packets are noted by workers only */
+    struct mb__shards shards;       /* which flows it has, if it is one of several workers */
+    _Atomic uint64_t *progress;     /* where a worker tells the frames that it is done with */
+    struct mb_stats uncounted;      /* what each worker meets and the first one counts */
     struct mb_stats stats;
     char errmsg[MB_ERRBUF_SIZE];
     struct mb_packet batch[MB__BATCH];
@@ -71,6 +80,11 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
 
 /* All that |p| led to is done: has the rules judge it. |flow| NULL: none. */
 void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
+
+/* From now on |e| has only the flows of worker |own| of |count|, and tells in
+ * |progress| (borrowed) how many frames it is done with. Before the first frame;
+ * all of them have the same seed. */
+void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress);
 
 /* One packet that may belong to a flow. 0 or < 0. */
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p);

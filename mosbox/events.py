@@ -259,7 +259,8 @@ class Flow:
 
     @property
     def id(self) -> int:
-        """Number of the flow, from 1, in order of appearance."""
+        """Number of the flow, which rises in order of appearance: 8 times the number of the
+        packet that began it, and a little more for what is inside a tunnel."""
         return int(self._c.id)
 
     @property

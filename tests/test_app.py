@@ -128,10 +128,10 @@ def test_flows_begin_and_end_once(pcap: Path) -> None:
 
     app = mosbox.run(Log, read=pcap, bpf="port 80 or port 3")
     assert sorted(app.log_lines) == [
-        "1 end fin",
-        f"1 start TCP {WEB_CLIENT}:49153 -> {SERVER}:80",
-        "2 end refused",
-        f"2 start TCP {SCANNER}:49156 -> {SERVER}:3",
+        "8 end fin",
+        f"8 start TCP {WEB_CLIENT}:49153 -> {SERVER}:80",
+        "88 end refused",
+        f"88 start TCP {SCANNER}:49156 -> {SERVER}:3",
     ]
 
 
@@ -486,7 +486,7 @@ def test_an_exception_comes_out_and_names_the_flow(pcap: Path) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         mosbox.run(Fails, read=pcap)
     [note] = caught.value.__notes__
-    assert note.startswith("in on_flow_start of fails, flow 3 (TCP 10.0.0.1:")
+    assert note.startswith("in on_flow_start of fails, flow 104 (TCP 10.0.0.1:")
     assert note.endswith("-> 10.0.0.2:2)")
 
 

@@ -276,7 +276,7 @@ def test_a_failing_app_is_code_1_and_names_the_flow(apps: Path, pcap: Path) -> N
     run = mosbox("--app-dir", app(apps, "fails", FAILS), "fails", "-r", pcap)
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
-    assert line.startswith("mosbox: KeyError: 'nope' (in on_flow_start of fails, flow 3 (TCP ")
+    assert line.startswith("mosbox: KeyError: 'nope' (in on_flow_start of fails, flow 104 (TCP ")
     assert len(records(run.stdout)) == 2
 
 

@@ -99,11 +99,13 @@ static void append(struct mb__wheel *w, uint32_t n, struct mb__wheel_link *l)
         w->next_ts = ts;
 }
 
-void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link)
+void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link, size_t rank)
 {
     memset(w, 0, sizeof *w);
     w->pool = pool;
     w->link = link;
+    w->rank = rank;
+    w->sorted = NEVER;
     w->next_ts = INT64_MAX;
 }
 
@@ -182,6 +184,64 @@ static void cascade(struct mb__wheel *w, uint32_t bucket)
     }
 }
 
+/* ---- the order within a tick ---- */
+
+static uint64_t rank_of(const struct mb__wheel *w, uint32_t n)
+{
+    uint64_t rank;
+    memcpy(&rank, (const uint8_t *)mb__pool_at(w->pool, n) + w->rank, sizeof rank);
+    return rank;
+}
+
+/* Two sorted lists as one; only the links forward are right. */
+static uint32_t merge(const struct mb__wheel *w, uint32_t a, uint32_t b)
+{
+    uint32_t head = 0, *end = &head;
+    while (a != 0 && b != 0) {
+        uint32_t *least = rank_of(w, b) < rank_of(w, a) ? &b : &a;
+        *end = *least;
+        end = &link_of(w, *least)->next;
+        *least = *end;
+    }
+    *end = a != 0 ? a : b;
+    return head;
+}
+
+/* Merge sort of the list at |head|: run[i] is sorted and 2^i entries long. */
+static uint32_t sort_list(const struct mb__wheel *w, uint32_t head)
+{
+    uint32_t run[32] = {0}, sorted = 0;
+    while (head != 0) {
+        uint32_t one = head;
+        head = link_of(w, one)->next;
+        link_of(w, one)->next = 0;
+        int i = 0;
+        for (; run[i] != 0; i++) {
+            one = merge(w, run[i], one);
+            run[i] = 0;
+        }
+        run[i] = one;
+    }
+    for (int i = 0; i < 32; i++)
+        sorted = merge(w, run[i], sorted);
+    return sorted;
+}
+
+/* Puts the bucket that is about to fire in the order of ranks. Nothing is added
+ * to it from now on. */
+static void sort_bucket(struct mb__wheel *w, struct mb__wheel_bucket *b)
+{
+    if (b->head == b->tail)
+        return;
+    b->head = sort_list(w, b->head);
+    uint32_t before = 0;
+    for (uint32_t n = b->head; n != 0; n = link_of(w, n)->next) {
+        link_of(w, n)->prev = before;
+        before = n;
+    }
+    b->tail = before;
+}
+
 uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now)
 {
     uint32_t bucket;
@@ -189,6 +249,9 @@ uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now)
     while ((tick = next_bucket(w, &bucket)) <= tick_of(now)) {
         w->tick = tick;
         if (bucket < MB__WHEEL_NEAR) {
+            if (w->rank != MB__WHEEL_FIFO && tick != w->sorted)
+                sort_bucket(w, &w->bucket[bucket]);
+            w->sorted = tick;
             uint32_t n = w->bucket[bucket].head;
             mb__wheel_del(w, n);
             return n;

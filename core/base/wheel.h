@@ -12,10 +12,11 @@
  * the clock's, its bucket the value of that digit: so every filled bucket lies
  * ahead of the clock, and all entries of one tick are always in the same bucket.
  * Level 0 is wider than the idle time of closed connections: these are the most
- * by far, and few of them are moved down in the meantime. Buckets are FIFO lists
- * of slot numbers linked through a struct mb__wheel_link inside each slot, so
- * what fires at the same tick fires in the order it was added: the output
- * depends on the packets alone.
+ * by far, and few of them are moved down in the meantime. Buckets are lists of
+ * slot numbers linked through a struct mb__wheel_link inside each slot. What
+ * fires at the same tick fires in the order it was added or, if the owner names
+ * a number in the slot, in the order of that: then the order of two entries does
+ * not depend on what else is in the wheel, nor on how they came in.
  *
  * Adding and deleting are O(1); an entry moves down at most four times. A bit
  * map of all buckets, with one of its words above it, finds the next filled one, so a jump of the clock costs what
@@ -39,6 +40,7 @@
 #define MB__WHEEL_LEVELS 4
 #define MB__WHEEL_NEAR 8192 /* buckets of level 0 */
 #define MB__WHEEL_FAR 256   /* of each other level */
+#define MB__WHEEL_FIFO SIZE_MAX
 #define MB__WHEEL_BUCKETS (MB__WHEEL_NEAR + (MB__WHEEL_LEVELS - 1) * MB__WHEEL_FAR + 1)
 
 /* Inside a slot of the pool. Zero: not in the wheel. */
@@ -58,6 +60,8 @@ struct mb__wheel_bucket {
 struct mb__wheel {
     const struct mb__pool *pool;
     size_t link;     /* where the link is in a slot */
+    size_t rank;     /* where the uint64_t is that orders the entries of a tick; MB__WHEEL_FIFO: none */
+    uint64_t sorted; /* the tick whose bucket was put in that order last */
     uint64_t tick;   /* the tick being fired; all before it have */
     int64_t next_ts; /* nothing is to be done before this; INT64_MAX: empty */
     uint32_t count;  /* entries */
@@ -66,8 +70,10 @@ struct mb__wheel {
     struct mb__wheel_bucket bucket[MB__WHEEL_BUCKETS];
 };
 
-/* A wheel over |pool| whose slots have a struct mb__wheel_link at offset |link|. */
-void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link);
+/* A wheel over |pool| whose slots have a struct mb__wheel_link at offset |link|.
+ * At offset |rank| is the number by which the entries of one tick are ordered,
+ * which stays while they are in; MB__WHEEL_FIFO: in the order they were added. */
+void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link, size_t rank);
 /* Puts slot |n|, which must not be in, in to fire at |deadline| ns. |now| is
  * the clock, ns; times before 0 count as 0. */
 void mb__wheel_add(struct mb__wheel *w, uint32_t n, int64_t deadline, int64_t now);
@@ -75,7 +81,7 @@ void mb__wheel_add(struct mb__wheel *w, uint32_t n, int64_t deadline, int64_t no
 void mb__wheel_del(struct mb__wheel *w, uint32_t n);
 /* Takes the next slot whose tick has come by |now| ns out of the wheel: its
  * number, 0 when there is no more. Call until it gives 0. Slots come in the
- * order of their ticks; slots may be added and deleted between the calls. A
+ * order of their ticks, which w->tick tells; slots may be added and deleted between the calls. A
  * clock that goes backward fires nothing. */
 uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now);
 

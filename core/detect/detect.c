@@ -443,15 +443,24 @@ static bool in_stream(const struct mb_flow *flow, int side, const struct mb_pack
     return options.fast_open;
 }
 
+void mb__detect_clock(struct mb_detect *d, uint64_t number, int64_t ts, int link)
+{
+    d->frame = number;
+    d->link = link;
+    d->now = ts;
+}
+
+void mb__detect_see(struct mb_detect *d, const struct mb_packet *p)
+{
+    mb__detect_clock(d, p->number, p->ts, p->link);
+    if (p->flags & MB_PKT_HAS_INNER)
+        d->outer = *p;
+}
+
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb__look look = {.flow = flow, .side = (uint8_t)side};
     look_at_packet(&look, p);
-    d->frame = p->number;
-    d->link = p->link;
-    d->now = p->ts;
-    if (p->flags & MB_PKT_HAS_INNER)
-        d->outer = *p;
     look.bits = &d->loose;
     if (flow != NULL && (look.state = state_of(d, flow)) != NULL) {
         look.bits = look.state;

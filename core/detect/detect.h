@@ -121,7 +121,12 @@ struct mb_detect {
 
 /* Where |e| keeps its rules; NULL in it without any. */
 struct mb_detect **mb__engine_detect(const struct mb_engine *e);
-/* All events of |p| are over. |flow| is NULL for a packet of none. */
+/* Frame |number| of link type |link| and its time: what is told from now on, even
+ * of flows that time ends, is told of then. */
+void mb__detect_clock(struct mb_detect *d, uint64_t number, int64_t ts, int link);
+/* The same for a packet of that frame, whoever looks at it. */
+void mb__detect_see(struct mb_detect *d, const struct mb_packet *p);
+/* All events of |p|, which was seen, are over. |flow| is NULL for a packet of none. */
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* A packet of a flow that was dropped before. */
 void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);

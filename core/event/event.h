@@ -15,6 +15,7 @@
 #ifndef MB_EVENT_EVENT_H
 #define MB_EVENT_EVENT_H
 
+#include "base/order.h"
 #include "base/pool.h"
 #include "mosbox.h"
 
@@ -74,7 +75,9 @@ static inline bool mb__heard(const struct mb_flow *flow, int event)
     return flow->events >> event & 1;
 }
 
-/* Fires the timers due at |now|, by the time they were due, then by id; 0 or as
+/* Timers note in |order| (borrowed) where in the run they fire. */
+void mb__events_order(struct mb__events *es, struct mb__order *order);
+/* Fires the timers due at |now|, by the time they were due, then by flow, then by id; 0 or as
  * mb__events_raise(). To be called whenever mb__events_next_timer() has come:
  * timers made before the first packet are set at the first call. */
 int mb__events_timers(struct mb__events *es, int64_t now);

@@ -120,6 +120,7 @@ struct mb__events {
     uint32_t raising;         /* mb_event_raise() running now */
     struct mb_monitor *timer_owner;
     struct mb__timers timers;
+    struct mb__order *order;  /* where timers note where in the run they fire; NULL: nowhere */
 };
 
 /* The number of the definition of |event|, MB__NO_DEF if there is none. */

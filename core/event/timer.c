@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* timer -- timers of monitors: once, periodic, bound to a flow
  *
- *   pool slot --> wheel --> due now, sorted by (time, id) --> callback
+ *   pool slot --> wheel --> due now, sorted by (time, flow, id) --> callback
  *      |
  *      +--> list in the bucket of its flow: ends with the flow
  *
  * The wheel groups timers by ticks of a millisecond; those that fire together
- * are sorted, so the order is that of their times and, at one time, of their
- * making. A timer's id holds its slot in the low bits, so that cancelling needs
+ * are sorted, so the order is that of their times; at one time those of no flow
+ * come first, then those of the older flow, and those of one flow as they were
+ * made. A timer's id holds its slot in the low bits, so that cancelling needs
  * no search, and a sequence number above, so that an old id finds nothing.
  */
 #include <stdlib.h>
@@ -24,6 +25,7 @@ _Static_assert(MB__MAX_TIMERS < 1u << SLOT_BITS, "a slot number fits into an id"
 /* A timer taken from the wheel to fire. */
 struct mb__due {
     int64_t due;
+    uint64_t flow; /* its id; 0: none */
     int64_t id;
 };
 
@@ -64,7 +66,7 @@ static int start(struct mb__timers *ts)
         free(wheel);
         return err;
     }
-    mb__wheel_init(wheel, &ts->pool, offsetof(struct mb__timer, link));
+    mb__wheel_init(wheel, &ts->pool, offsetof(struct mb__timer, link), MB__WHEEL_FIFO);
     ts->wheel = wheel;
     return 0;
 }
@@ -204,6 +206,11 @@ void mb__timers_drop(struct mb__events *es, const struct mb_flow *flow, const st
 
 /* ---- firing ---- */
 
+void mb__events_order(struct mb__events *es, struct mb__order *order)
+{
+    es->order = order;
+}
+
 int64_t mb__events_next_timer(const struct mb__events *es)
 {
     const struct mb__timers *ts = &es->timers;
@@ -232,6 +239,8 @@ static int by_due(const void *a, const void *b)
     const struct mb__due *x = a, *y = b;
     if (x->due != y->due)
         return x->due < y->due ? -1 : 1;
+    if (x->flow != y->flow)
+        return x->flow < y->flow ? -1 : 1;
     return (x->id > y->id) - (x->id < y->id);
 }
 
@@ -248,8 +257,10 @@ static int64_t collect(struct mb__events *es)
         ts->due_room = room;
     }
     size_t n = 0;
-    for (uint32_t slot; (slot = mb__wheel_next(ts->wheel, es->now)) != 0; n++)
-        ts->due[n] = (struct mb__due){timer_at(es, slot)->due, timer_at(es, slot)->id};
+    for (uint32_t slot; (slot = mb__wheel_next(ts->wheel, es->now)) != 0; n++) {
+        const struct mb__timer *t = timer_at(es, slot);
+        ts->due[n] = (struct mb__due){t->due, t->flow != NULL ? t->flow->id : 0, t->id};
+    }
     if (n > 1)
         qsort(ts->due, n, sizeof *ts->due, by_due);
     return (int64_t)n;
@@ -281,6 +292,10 @@ static int fire(struct mb__events *es, const struct mb__due *due)
     struct mb__timer *t = timer_find(es, due->id);
     if (t == NULL)
         return 0;
+    if (es->order != NULL) {
+        es->order->step = MB__STEP_TIMER | ((uint64_t)due->due & MB__STEP_NUMBER);
+        es->order->flow = due->flow;
+    }
     if (t->period != 0)
         set_next_turn(es, t);
     int r = call(es, t, due->due);

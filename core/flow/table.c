@@ -59,7 +59,8 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
     t->timeout[MB__TIMER_UDP] = config->timeout_udp;
     t->timeout[MB__TIMER_ICMP] = config->timeout_icmp;
     t->timeout[MB__TIMER_IP] = config->timeout_ip;
-    mb__wheel_init(&t->wheel, &t->pool, offsetof(struct mb_flow, link) + MB__LINK_WHEEL * sizeof(uint32_t));
+    mb__wheel_init(&t->wheel, &t->pool, offsetof(struct mb_flow, link) + MB__LINK_WHEEL * sizeof(uint32_t),
+                   offsetof(struct mb_flow, id));
     return 0;
 }
 
@@ -272,7 +273,6 @@ struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, in
         return NULL;
     struct mb_flow *flow = mb__pool_at(&t->pool, n);
     fill_key(flow, p, side);
-    flow->id = ++t->made;
     flow->first_ts = flow->last_ts = p->ts;
     if (side == MB_SERVER)
         flow->flags |= MB_FLOW_SWAPPED;

@@ -73,7 +73,6 @@ struct mb__flows {
     uint32_t split;        /* next bucket to split */
     bool key_vlan;
     bool key_tunnel;
-    uint64_t made;         /* flows ever made: the last id */
     struct mb__flow_list unanswered;
     struct mb__flow_list answered;
     int64_t timeout[MB__TIMER_KINDS];

@@ -342,7 +342,7 @@ enum mb_flow_flag {
 
 /* A flow: one conversation of two endpoints. Read only, but through calls. */
 struct mb_flow {
-    uint64_t id;             /* from 1, in order of appearance */
+    uint64_t id;             /* rises in order of appearance: 8 times the number of its first frame, and more */
     int64_t first_ts;        /* ns since 1970 */
     int64_t last_ts;         /* ns since 1970 */
     uint64_t events;         /* bit n: somebody listens to built-in event n */

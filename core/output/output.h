@@ -14,6 +14,7 @@
 #define MB_OUTPUT_OUTPUT_H
 
 #include "base/hash.h"
+#include "base/order.h"
 #include "base/text.h"
 #include "mosbox.h"
 
@@ -25,6 +26,10 @@ struct mb__outputs;
 struct mb__outputs **mb__engine_outputs(const struct mb_engine *e);
 /* The limit of all that |e| keeps, bytes. */
 uint64_t mb__engine_max_memory(const struct mb_engine *e);
+/* Where in the run the engine is: what is written now comes there. */
+struct mb__order *mb__engine_order(const struct mb_engine *e);
+/* The packet clock at the first frame, ns; 0: there was none. */
+int64_t mb__engine_began(const struct mb_engine *e);
 /* Calls |fn| for each live flow, in no order that output may show. */
 void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg);
 /* Bytes that outputs keep of each live flow; of NULL 0. */

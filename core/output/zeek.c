@@ -9,8 +9,9 @@
  *
  * Shared conns are found by address and message type, those of protocols that
  * Zeek does not know by address alone. They count their flows: a line is
- * written when the last of them has ended. Times in the head and the foot come
- * from the packet clock: two runs write the same bytes.
+ * written when the last of them has ended. Times in the head and the foot are
+ * those of the packet clock at the first frame and at the last: two runs write
+ * the same bytes, and so do several workers, of whose heads and feet one is kept.
  */
 #include "output/zeek.h"
 
@@ -68,8 +69,6 @@ struct mb__zeek {
     struct mb__hash_key hash_key;
     uint32_t *buckets;    /* shared conns by key */
     uint32_t bucket_count, shared_count;
-    int64_t opened;       /* time of the first packet, ns; 0: none yet */
-    int64_t last;         /* of the last */
     bool headed;          /* the head is written */
     struct mb__text text;
 };
@@ -100,14 +99,20 @@ static int flush(struct mb__zeek *z)
     return err < 0 ? err : 0;
 }
 
-static void put_head(struct mb__zeek *z)
+/* The head comes before all else in the file, whoever writes it. */
+static int put_head(struct mb__zeek *z)
 {
     if (z->headed)
-        return;
+        return 0;
+    struct mb__order *order = mb__engine_order(z->engine), now = *order;
     z->headed = true;
     mb__text_bytes(&z->text, fields, sizeof fields - 1);
-    put_date(&z->text, "#open\t", z->opened);
+    put_date(&z->text, "#open\t", mb__engine_began(z->engine));
     mb__text_bytes(&z->text, names, sizeof names - 1);
+    *order = (struct mb__order){0};
+    int err = flush(z);
+    *order = now;
+    return err;
 }
 
 /* ---- one line ------------------------------------------------------------------- */
@@ -386,9 +391,6 @@ static int on_packet(struct mb_event *ev, void *arg)
 {
     struct mb__zeek *z = arg;
     struct slot *s = slot_of(z, ev->flow);
-    if (z->opened == 0)
-        z->opened = ev->ts;
-    z->last = ev->ts;
     if (s != NULL)
         mb__zeek_conn_packet(&s->conn, side_of(s, ev->flow, ev->side), ev->packet,
                              s->exchanged || ev->flow->flags & MB_FLOW_SWAPPED);
@@ -422,12 +424,12 @@ static int on_flow_end(struct mb_event *ev, void *arg)
     mb_flow_set_user(flow, z->monitor, NULL);
     if (--s->flows > 0)
         return 0;
-    put_head(z);
+    int err = put_head(z);
     put_line(&z->text, s, flow->app_proto);
     if (is_shared(flow))
         shared_unchain(z, s);
     mb__pool_give(&z->pool, mb__pool_number(&z->pool, s));
-    return flush(z);
+    return err < 0 ? err : flush(z);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
@@ -487,9 +489,9 @@ size_t mb__zeek_flow_bytes(void)
 
 int mb__zeek_finish(struct mb__zeek *z)
 {
-    put_head(z);
-    put_date(&z->text, "#close\t", z->last);
-    return flush(z);
+    int err = put_head(z);
+    put_date(&z->text, "#close\t", mb_engine_now(z->engine));
+    return err < 0 ? err : flush(z);
 }
 
 void mb__zeek_record(const struct mb__zeek *z, struct mb__text *t, const struct mb_flow *flow)

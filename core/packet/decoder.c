@@ -59,6 +59,12 @@ void mb__decoder_free(struct mb__decoder *d)
     free(d);
 }
 
+void mb__decoder_count_in(struct mb__decoder *d, struct mb_stats *stats)
+{
+    d->stats = stats;
+    mb__defrag_count_in(d->defrag, stats);
+}
+
 void mb__decoder_release(struct mb__decoder *d)
 {
     mb__defrag_release(d->defrag);

@@ -160,6 +160,11 @@ void mb__defrag_release(struct mb__defrag *g)
     g->done = NULL;
 }
 
+void mb__defrag_count_in(struct mb__defrag *g, struct mb_stats *stats)
+{
+    g->stats = stats;
+}
+
 void mb__defrag_free(struct mb__defrag *g)
 {
     if (g == NULL)

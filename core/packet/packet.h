@@ -33,6 +33,8 @@ void mb__decoder_hosts(struct mb__decoder *d, const struct mb__prefixes *hosts);
  * |farthest|: a datagram that does not survive them is read no further. */
 void mb__decoder_hops(struct mb__decoder *d, const struct mb__prefixes *hops, uint8_t farthest);
 void mb__decoder_free(struct mb__decoder *d);
+/* Counts in |stats| (borrowed) from now on. */
+void mb__decoder_count_in(struct mb__decoder *d, struct mb_stats *stats);
 
 /* Decodes |frame| of link type |link| as frame |number| of the run. Fills
  * |out| with 1 to MB__MAX_LAYERS packets, the outermost first, and gives their

@@ -154,6 +154,7 @@ struct mb__fragment_place {
 struct mb__defrag *mb__defrag_new(const struct mb_config *config, const struct mb__hash_key *key,
                                   struct mb__memory *memory, struct mb_stats *stats);
 void mb__defrag_free(struct mb__defrag *g);
+void mb__defrag_count_in(struct mb__defrag *g, struct mb_stats *stats);
 void mb__defrag_release(struct mb__defrag *g);
 void mb__defrag_expire(struct mb__defrag *g, int64_t now);
 /* Puts the bytes at the cursor, a fragment of w->p, to those already here. If

@@ -22,7 +22,7 @@ static void setup(void)
 {
     CHECK(mb__pool_init(&pool, sizeof(struct item), SLOTS) == 0);
     wheel = malloc(sizeof *wheel);
-    mb__wheel_init(wheel, &pool, offsetof(struct item, link));
+    mb__wheel_init(wheel, &pool, offsetof(struct item, link), MB__WHEEL_FIFO);
 }
 
 static void teardown(void)
@@ -73,6 +73,38 @@ static void test_order_in_a_tick(void)
     for (int i = 0; i < 10; i++)
         CHECK_INT(mb__wheel_next(wheel, due), n[i]);
     CHECK_INT(mb__wheel_next(wheel, due), 0);
+    teardown();
+}
+
+/* With a rank, the entries of a tick come in its order, whenever and from
+ * wherever they were added. */
+static void test_rank(void)
+{
+    setup();
+    mb__wheel_init(wheel, &pool, offsetof(struct item, link), offsetof(struct item, payload));
+    int64_t due = 300000 * TICK;
+    uint32_t n[100];
+    for (uint32_t i = 0; i < 100; i++) {
+        n[i] = mb__pool_take(&pool);
+        struct item *item = mb__pool_at(&pool, n[i]);
+        item->payload = i * 37 % 100;
+        mb__wheel_add(wheel, n[i], due + (i % 2) * TICK, (int64_t)i * 3000 * TICK);
+        CHECK_INT(mb__wheel_next(wheel, (int64_t)i * 3000 * TICK), 0);
+    }
+    mb__wheel_del(wheel, n[50]);
+    for (int tick = 0; tick < 2; tick++) {
+        uint64_t last = 0;
+        for (int i = 0; i < 50 - (tick == 0); i++) {
+            uint32_t slot = mb__wheel_next(wheel, due + 5 * TICK);
+            CHECK(slot != 0);
+            const struct item *item = mb__pool_at(&pool, slot);
+            CHECK(i == 0 || item->payload > last);
+            CHECK_INT(wheel->tick, (uint64_t)(due / TICK + tick));
+            last = item->payload;
+        }
+    }
+    CHECK_INT(mb__wheel_next(wheel, due + 5 * TICK), 0);
+    CHECK_INT(wheel->count, 0);
     teardown();
 }
 
@@ -227,6 +259,7 @@ int main(void)
     RUN(test_empty);
     RUN(test_never_early);
     RUN(test_order_in_a_tick);
+    RUN(test_rank);
     RUN(test_past);
     RUN(test_add_while_firing);
     RUN(test_random);

@@ -114,6 +114,11 @@ FLOOD ?= 10000000
 flood: $(VENV)/test build ## FLOOD packets of each attack among 10,000 connections, within 256 MB
 	MOSBOX_FLOOD=$(FLOOD) $(PY) -m pytest -v -s -n 0 -p no:cacheprovider $(PYTEST_ARGS) tests/test_flood.py
 
+CONNECTIONS ?= 2000
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom)
+oracle: $(VENV)/test build ## CONNECTIONS of the kernel's TCP over a bad network, as the judge; SEED
+	MOSBOX_ORACLE=$(CONNECTIONS) MOSBOX_ORACLE_SEED=$(strip $(SEED)) $(PY) -m pytest -n 2 tests/oracle $(PYTEST_ARGS)
+
 fuzz: $(VENV)/run ## run every fuzz target for T seconds
 	@PYTHON=$(PYTHON) tools/setup.sh fuzz
 	@$(call configure,build/fuzz,-Dfuzz=true -Dpython=false -Dtests=false \

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kernel's TCP as the judge: what mosbox reassembles is what the sockets received.
+
+Programs talk in two network namespaces, through a box that loses, copies, delays and corrupts
+packets and records what it passes on (box.py). Then mosbox reads the capture. For each
+connection it must name the right client, deliver byte for byte what each socket got, and tell
+how it ended.
+
+    MOSBOX_ORACLE=2000        how many connections (a few by default)
+    MOSBOX_ORACLE_SEED=7      the seed, which every run prints; times are never quite the same
+
+A connection that differs leaves its packets in build/oracle/.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+import pytest
+from box import Weather, segment_of
+from network import Climate, Outcome, hold, why_not
+from talks import CLIENT4, CLIENT6, KINDS, Talk, choose
+
+from mosbox import App, Flow, run
+
+
+def chosen_seed() -> int:
+    """The seed given, or any: the same for all workers of pytest-xdist, whose tests must agree."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    chosen = zlib.crc32(run.encode()) if run else SystemRandom().randrange(1 << 32)
+    return int(os.environ.get("MOSBOX_ORACLE_SEED", chosen))
+
+
+CONNECTIONS = int(os.environ.get("MOSBOX_ORACLE", "0"))
+SEED = chosen_seed()
+AT_ONCE = 64
+LEFT_BEHIND = Path(__file__).resolve().parents[2] / "build" / "oracle"
+
+STORM = Weather(
+    loss=0.04, control_loss=0.15, copies=0.04, corrupt=0.03, late=0.1, delay=0.001, jitter=0.002
+)
+CLIMATES = [
+    Climate("fair", offload=True),
+    Climate("far", Weather(delay=0.03), offload=True),
+    Climate("lossy", Weather(loss=0.06, control_loss=0.2)),
+    Climate("shuffled", Weather(late=0.3, copies=0.1, delay=0.002)),
+    Climate("corrupt", Weather(corrupt=0.08, copies=0.02)),
+    Climate("storm", STORM),
+    Climate("storm, large segments", STORM, offload=True),
+    Climate("storm, jumbo frames", STORM, mtu=9000),
+    Climate("storm, narrow link", STORM, {"tcp_ecn": 1}, mtu=1280),
+    Climate("storm, no timestamps", STORM, {"tcp_timestamps": 0}),
+    Climate("storm, no selective ACKs", STORM, {"tcp_sack": 0}),
+    Climate(
+        "storm, no options",
+        STORM,
+        {"tcp_timestamps": 0, "tcp_sack": 0, "tcp_window_scaling": 0},
+    ),
+]
+
+pytestmark = pytest.mark.net
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _network() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+
+
+@dataclass
+class Seen:
+    """A flow as mosbox tells of it."""
+
+    client: tuple[str, int]
+    data: dict[str, bytearray] = field(
+        default_factory=lambda: {"client": bytearray(), "server": bytearray()}
+    )
+    gaps: list[str] = field(default_factory=list)
+    reason: str | None = None
+    states: dict[str, str] = field(default_factory=dict)
+
+    def swap(self) -> None:
+        """Which of two ends that connect at the same time is the client, nobody knows."""
+        for by_side in (self.data, self.states):
+            by_side["client"], by_side["server"] = by_side["server"], by_side["client"]
+
+
+class Witness(App):
+    """Keeps all bytes of all flows."""
+
+    def start(self) -> None:
+        self.flows: dict[int, list[Seen]] = defaultdict(list)  # by client port
+
+    def on_flow_start(self, flow: Flow) -> None:
+        if flow.proto != "TCP":
+            return
+        flow.data = seen = Seen((flow.client.ip, flow.client.port))
+        self.flows[max(flow.client.port, flow.server.port)].append(seen)
+
+    def on_data(self, flow: Flow, data: Any) -> None:
+        if flow.data is not None:
+            flow.data.data[data.side] += data.bytes
+
+    def on_gap(self, flow: Flow, gap: Any) -> None:
+        flow.data.gaps.append(f"{gap.length} bytes of the {gap.side} at {gap.offset}")
+
+    def on_flow_end(self, flow: Flow) -> None:
+        if flow.data is not None:
+            flow.data.reason = flow.end_reason
+            flow.data.states = {side: flow.end(side).state for side in ("client", "server")}
+
+
+class Judge:
+    """Compares one talk of the kernel's with one flow of mosbox's."""
+
+    def __init__(self, talk: Talk, outcome: Outcome, seed: int, ports_used_again: bool) -> None:
+        self.talk = talk
+        self.ports_used_again = ports_used_again
+        self.outcome = outcome
+        self.sent = {side: talk.content(seed, side) for side in ("client", "server")}
+        nobody = {"connect": "never", "eof": False, "reset": False, "left": True, "aborted": False}
+        self.saw = {s: outcome.saw[s].get(talk.number, nobody) for s in ("client", "server")}
+
+    def complaints(self, flow: Seen) -> Iterator[str]:
+        """Whatever is not as the sockets saw it, a sentence each."""
+        me = CLIENT6 if self.talk.ipv6 else CLIENT4
+        if flow.client != (me, self.talk.client_port):
+            if self.talk.crossing:
+                flow.swap()
+            else:
+                yield f"the client is {flow.client}, not {me}:{self.talk.client_port}"
+        yield from (f"a gap, though nothing was missed: {gap}" for gap in flow.gaps)
+        for sender, receiver in (("client", "server"), ("server", "client")):
+            yield from self.bytes_of(flow, sender, receiver)
+        reasons = self.reasons()
+        if flow.reason not in reasons:
+            yield f"it ended by {flow.reason}, not {' or '.join(sorted(reasons))}"
+        if flow.reason == "fin" and not self.ports_used_again:
+            yield from self.time_wait(flow)
+
+    def bytes_of(self, flow: Seen, sender: str, receiver: str) -> Iterator[str]:
+        got, shown = self.outcome.received(receiver, self.talk.number), bytes(flow.data[sender])
+        if self.talk.end(sender).urgent and not self.talk.end(receiver).inline:
+            shown = without_one(shown, got)
+        saw = self.saw[receiver]
+        if saw["eof"] or saw["reset"]:  # it read to the very end
+            if shown != got:
+                yield f"{sender} to {receiver}: {difference(got, shown)}"
+        elif not shown.startswith(got):  # it closed early: later bytes went to nobody
+            yield f"{sender} to {receiver}, which left: {difference(got, shown)}"
+        elif not self.sent[sender].startswith(flow.data[sender]):
+            yield f"{sender} to {receiver}: {difference(self.sent[sender], flow.data[sender])}"
+
+    def reasons(self) -> set[str]:
+        """How it may have ended, by what the sockets saw."""
+        saw = self.saw.values()
+        if self.saw["client"]["connect"] == "refused":
+            return {"refused"}
+        if any(one["reset"] for one in saw) or self.saw["client"]["connect"] == "reset":
+            return {"rst"}
+        if self.talk.client_port in self.outcome.unfinished:
+            return {"timeout", "shutdown"}
+        if all(one["eof"] and not one["aborted"] for one in saw):
+            return {"fin"}
+        return {"fin", "rst", "timeout", "shutdown"}  # one left early, unnoticed by the other
+
+    def waits(self, side: str) -> bool:
+        """Whether a side's socket was in TIME_WAIT when all was over."""
+        return self.talk.client_port in self.outcome.time_wait[side]
+
+    def time_wait(self, flow: Seen) -> Iterator[str]:
+        """Who closed first. A socket that has a FIN in mind, which is lost or was not sent yet,
+        knows of two FINs that crossed where nobody else does: it waits as well."""
+        for side, state in flow.states.items():
+            if state == "TIME_WAIT" and not self.waits(side):
+                yield f"the {side} is in TIME_WAIT, its socket was not"
+
+
+def without_one(shown: bytes, got: bytes) -> bytes:
+    """Without the byte that went out of band: where the kernel says, which is not always where
+    the sender meant if segments changed places."""
+    at = parting(got, shown)
+    return shown[:at] + shown[at + 1 :]
+
+
+def parting(got: bytes, shown: bytes) -> int:
+    """How long two streams are the same."""
+    for at, (a, b) in enumerate(zip(got, shown, strict=False)):
+        if a != b:
+            return at
+    return min(len(got), len(shown))
+
+
+def difference(got: bytes, shown: bytes | bytearray) -> str:
+    """Where two streams part."""
+    at = parting(got, shown)
+    return (
+        f"{len(got)} bytes at the socket, {len(shown)} of mosbox, different from {at} on:\n"
+        f"        socket  {got[at : at + 24].hex(' ') or 'nothing'}\n"
+        f"        mosbox  {bytes(shown[at : at + 24]).hex(' ') or 'nothing'}"
+    )
+
+
+def keep_packets(capture: Path, port: int, target: Path) -> Path:
+    """Copies one connection's packets out of a capture."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    data = capture.read_bytes()
+    at = 24
+    with target.open("wb") as file:
+        file.write(data[:at])
+        while at < len(data):
+            size = struct.unpack_from("=I", data, at + 8)[0]
+            segment = segment_of(data[at + 16 : at + 16 + size])
+            if segment is not None and port in segment[:2]:
+                file.write(data[at : at + 16 + size])
+            at += 16 + size
+    return target
+
+
+def by_port(talks: list[Talk], outcome: Outcome) -> dict[int, list[Talk]]:
+    """The talks that took place, by the client's port."""
+    found = defaultdict(list)
+    for talk in talks:
+        saw = outcome.saw["client"].get(talk.number)
+        if saw is None or saw["connect"] != "busy":
+            found[talk.client_port].append(talk)
+    return found
+
+
+def report(judges: list[Judge], complaints: list[str], capture: Path) -> str:
+    lines = []
+    for judge in judges:
+        talk = judge.talk
+        lines.append(f"{talk.kind}, number {talk.number}, port {talk.client_port}:")
+        lines += [f"    {side} saw {saw}" for side, saw in judge.saw.items()]
+    return "\n".join([*lines, *(f"    {c}" for c in complaints), f"    packets: {capture}"])
+
+
+def batches() -> list[Any]:
+    """Climate, seed and number of talks of each batch: a few climates with a talk of each kind,
+    or as many connections as were asked for."""
+    if not CONNECTIONS:
+        some = Random(SEED).sample(CLIMATES, 5)
+        return [pytest.param(c, SEED + i, len(KINDS), id=c.name) for i, c in enumerate(some)]
+    rest = range(0, CONNECTIONS, AT_ONCE)
+    climates = [CLIMATES[i % len(CLIMATES)] for i in range(len(rest))]
+    return [
+        pytest.param(climate, SEED + i, min(AT_ONCE, CONNECTIONS - done), id=f"{climate.name} {i}")
+        for i, (climate, done) in enumerate(zip(climates, rest, strict=True))
+    ]
+
+
+def judged(judges: list[Judge], flows: list[Seen]) -> list[str]:
+    """What is wrong with the flows on one client port."""
+    pairs = zip(judges, flows, strict=False)
+    complaints = [complaint for judge, flow in pairs for complaint in judge.complaints(flow)]
+    unheard = not flows and judges[0].saw["client"]["connect"] == "timeout"
+    if len(flows) != len(judges) and not unheard:
+        complaints.append(f"{len(judges)} connections are {len(flows)} flows")
+    return complaints
+
+
+@pytest.mark.parametrize(("climate", "seed", "count"), batches())
+def test_sockets_agree(climate: Climate, seed: int, count: int, tmp_path: Path) -> None:
+    talks = choose(seed, count, slow_network=climate.weather.delay > 0.01)
+    outcome = hold(climate, talks, seed, tmp_path)
+    # Late packets find their flow, however slow this machine is.
+    settings = {"checksums": "verify", "timeouts.tcp_closed": "60s", "timeouts.tcp_reset": "60s"}
+    flows = run(Witness, read=str(outcome.capture), settings=settings).flows
+    print(f"{len(talks)} connections, seed {seed}, packets: {outcome.counts}")
+    reports = []
+    for port, on_port in by_port(talks, outcome).items():
+        judges = [Judge(talk, outcome, seed, len(on_port) > 1) for talk in on_port]
+        if complaints := judged(judges, flows.get(port, [])):
+            name = f"{seed}-{re.sub('[ ,]+', '_', climate.name)}-{port}.pcap"
+            kept = keep_packets(outcome.capture, port, LEFT_BEHIND / name)
+            reports.append(report(judges, complaints, kept))
+    if reports:
+        told = f"{len(reports)} of {len(talks)} connections differ; MOSBOX_ORACLE_SEED={SEED}\n"
+        pytest.fail(told + "\n".join(reports), pytrace=False)
+    shutil.rmtree(tmp_path)

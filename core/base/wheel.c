@@ -2,7 +2,11 @@
 /* wheel -- where an entry waits, and which bucket is next */
 #include "base/wheel.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "mosbox.h"
 
 #define NEAR_BITS 13
 #define FAR_BITS 8
@@ -10,6 +14,8 @@
 #define ALL_BITS (NEAR_BITS + (MB__WHEEL_LEVELS - 1) * FAR_BITS)
 #define LAST_TICK ((uint64_t)INT64_MAX >> MB__WHEEL_SHIFT)
 #define NEVER UINT64_MAX
+#define DUE UINT32_MAX /* in place of a chunk: the entry is in the row of what is due, at link.tick */
+#define FEW 64         /* as many are sorted one by one */
 
 static struct mb__wheel_link *link_of(const struct mb__wheel *w, uint32_t n)
 {
@@ -80,33 +86,87 @@ static void mark(struct mb__wheel *w, uint32_t bucket, bool filled)
     w->some[word / 64] = w->filled[word] != 0 ? w->some[word / 64] | of_word : w->some[word / 64] & ~of_word;
 }
 
+static struct mb__wheel_chunk *chunk_at(const struct mb__wheel *w, uint32_t n)
+{
+    return mb__pool_at(&w->chunks, n);
+}
+
+/* The number of the last chunk of bucket |at|, which has a place left. There are
+ * never more chunks than entries, so the pool has one. */
+static uint32_t open_chunk(struct mb__wheel *w, uint32_t at)
+{
+    struct mb__wheel_bucket *b = &w->bucket[at];
+    if (b->tail != 0 && chunk_at(w, b->tail)->used < MB__WHEEL_CHUNK)
+        return b->tail;
+    uint32_t n = mb__pool_take(&w->chunks);
+    struct mb__wheel_chunk *c = chunk_at(w, n);
+    c->bucket = at;
+    c->prev = b->tail;
+    if (b->tail != 0)
+        chunk_at(w, b->tail)->next = n;
+    else
+        b->head = n;
+    b->tail = n;
+    mark(w, at, true);
+    return n;
+}
+
+/* Gives an empty chunk back. */
+static void close_chunk(struct mb__wheel *w, uint32_t n)
+{
+    struct mb__wheel_chunk *c = chunk_at(w, n);
+    struct mb__wheel_bucket *b = &w->bucket[c->bucket];
+    if (c->prev != 0)
+        chunk_at(w, c->prev)->next = c->next;
+    else
+        b->head = c->next;
+    if (c->next != 0)
+        chunk_at(w, c->next)->prev = c->prev;
+    else
+        b->tail = c->prev;
+    if (b->head == 0)
+        mark(w, c->bucket, false);
+    mb__pool_give(&w->chunks, n);
+}
+
 /* Puts slot |n|, whose link holds its tick, at the end of its bucket. */
 static void append(struct mb__wheel *w, uint32_t n, struct mb__wheel_link *l)
 {
     uint32_t at;
     int64_t ts = tick_ts(bucket_of(w->tick, link_tick(l), &at));
-    struct mb__wheel_bucket *b = &w->bucket[at];
-    l->bucket = (uint16_t)(at + 1);
-    l->next = 0;
-    l->prev = b->tail;
-    if (b->tail != 0)
-        link_of(w, b->tail)->next = n;
-    else
-        b->head = n;
-    b->tail = n;
-    mark(w, at, true);
+    l->chunk = open_chunk(w, at);
+    struct mb__wheel_chunk *c = chunk_at(w, l->chunk);
+    l->place = c->used;
+    c->slot[c->used++] = n;
+    c->live++;
     if (ts < w->next_ts)
         w->next_ts = ts;
 }
 
-void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link, size_t rank)
+int mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link, size_t rank)
 {
     memset(w, 0, sizeof *w);
     w->pool = pool;
     w->link = link;
     w->rank = rank;
-    w->sorted = NEVER;
     w->next_ts = INT64_MAX;
+    w->reserved = ((size_t)pool->limit + 1) * sizeof *w->due;
+    void *due = mmap(NULL, w->reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (due == MAP_FAILED)
+        return MB_ENOMEM;
+    w->due = due;
+    int err = mb__pool_init(&w->chunks, sizeof(struct mb__wheel_chunk), pool->limit + 1);
+    if (err < 0)
+        mb__wheel_fini(w);
+    return err;
+}
+
+void mb__wheel_fini(struct mb__wheel *w)
+{
+    mb__pool_fini(&w->chunks);
+    if (w->due != NULL)
+        munmap(w->due, w->reserved);
+    w->due = NULL;
 }
 
 void mb__wheel_add(struct mb__wheel *w, uint32_t n, int64_t deadline, int64_t now)
@@ -127,19 +187,16 @@ void mb__wheel_add(struct mb__wheel *w, uint32_t n, int64_t deadline, int64_t no
 void mb__wheel_del(struct mb__wheel *w, uint32_t n)
 {
     struct mb__wheel_link *l = link_of(w, n);
-    if (l->bucket == 0)
+    if (l->chunk == 0)
         return;
-    struct mb__wheel_bucket *b = &w->bucket[l->bucket - 1];
-    if (l->prev != 0)
-        link_of(w, l->prev)->next = l->next;
-    else
-        b->head = l->next;
-    if (l->next != 0)
-        link_of(w, l->next)->prev = l->prev;
-    else
-        b->tail = l->prev;
-    if (b->head == 0)
-        mark(w, l->bucket - 1u, false);
+    if (l->chunk == DUE) {
+        w->due[l->tick].slot = 0;
+    } else {
+        struct mb__wheel_chunk *c = chunk_at(w, l->chunk);
+        c->slot[l->place] = 0;
+        if (--c->live == 0)
+            close_chunk(w, l->chunk);
+    }
     memset(l, 0, sizeof *l);
     w->count--;
 }
@@ -177,14 +234,16 @@ static void cascade(struct mb__wheel *w, uint32_t bucket)
     w->bucket[bucket] = (struct mb__wheel_bucket){0, 0};
     mark(w, bucket, false);
     while (n != 0) {
-        struct mb__wheel_link *l = link_of(w, n);
-        uint32_t next = l->next;
-        append(w, n, l);
-        n = next;
+        struct mb__wheel_chunk row = *chunk_at(w, n);
+        mb__pool_give(&w->chunks, n);
+        for (uint32_t i = 0; i < row.used; i++)
+            if (row.slot[i] != 0)
+                append(w, row.slot[i], link_of(w, row.slot[i]));
+        n = row.next;
     }
 }
 
-/* ---- the order within a tick ---- */
+/* ---- what is due ---- */
 
 static uint64_t rank_of(const struct mb__wheel *w, uint32_t n)
 {
@@ -193,70 +252,85 @@ static uint64_t rank_of(const struct mb__wheel *w, uint32_t n)
     return rank;
 }
 
-/* Two sorted lists as one; only the links forward are right. */
-static uint32_t merge(const struct mb__wheel *w, uint32_t a, uint32_t b)
+static int by_rank(const void *a, const void *b)
 {
-    uint32_t head = 0, *end = &head;
-    while (a != 0 && b != 0) {
-        uint32_t *least = rank_of(w, b) < rank_of(w, a) ? &b : &a;
-        *end = *least;
-        end = &link_of(w, *least)->next;
-        *least = *end;
-    }
-    *end = a != 0 ? a : b;
-    return head;
+    const struct mb__wheel_due *x = a, *y = b;
+    return x->rank < y->rank ? -1 : x->rank > y->rank;
 }
 
-/* Merge sort of the list at |head|: run[i] is sorted and 2^i entries long. */
-static uint32_t sort_list(const struct mb__wheel *w, uint32_t head)
+/* Sorts |n| entries by rank: few as a rule, and not far from sorted. */
+static void sort_due(struct mb__wheel_due *due, uint32_t n)
 {
-    uint32_t run[32] = {0}, sorted = 0;
-    while (head != 0) {
-        uint32_t one = head;
-        head = link_of(w, one)->next;
-        link_of(w, one)->next = 0;
-        int i = 0;
-        for (; run[i] != 0; i++) {
-            one = merge(w, run[i], one);
-            run[i] = 0;
-        }
-        run[i] = one;
-    }
-    for (int i = 0; i < 32; i++)
-        sorted = merge(w, run[i], sorted);
-    return sorted;
-}
-
-/* Puts the bucket that is about to fire in the order of ranks. Nothing is added
- * to it from now on. */
-static void sort_bucket(struct mb__wheel *w, struct mb__wheel_bucket *b)
-{
-    if (b->head == b->tail)
+    if (n > FEW) {
+        qsort(due, n, sizeof *due, by_rank);
         return;
-    b->head = sort_list(w, b->head);
-    uint32_t before = 0;
-    for (uint32_t n = b->head; n != 0; n = link_of(w, n)->next) {
-        link_of(w, n)->prev = before;
-        before = n;
     }
-    b->tail = before;
+    for (uint32_t i = 1; i < n; i++) {
+        struct mb__wheel_due one = due[i];
+        uint32_t at = i;
+        for (; at > 0 && due[at - 1].rank > one.rank; at--)
+            due[at] = due[at - 1];
+        due[at] = one;
+    }
+}
+
+/* Moves what waits in |bucket|, whose tick has come, to the row of what is due. */
+static void gather(struct mb__wheel *w, uint32_t bucket)
+{
+    uint32_t n = w->bucket[bucket].head, count = 0;
+    w->bucket[bucket] = (struct mb__wheel_bucket){0, 0};
+    mark(w, bucket, false);
+    while (n != 0) {
+        const struct mb__wheel_chunk *c = chunk_at(w, n);
+        for (uint32_t i = 0; i < c->used; i++) {
+            if (c->slot[i] == 0)
+                continue;
+            mb__pool_prefetch(w->pool, c->slot[i]);
+            w->due[count++].slot = c->slot[i];
+        }
+        uint32_t next = c->next;
+        mb__pool_give(&w->chunks, n);
+        n = next;
+    }
+    if (w->rank != MB__WHEEL_FIFO) {
+        for (uint32_t i = 0; i < count; i++)
+            w->due[i].rank = rank_of(w, w->due[i].slot);
+        sort_due(w->due, count);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        *link_of(w, w->due[i].slot) = (struct mb__wheel_link){.chunk = DUE, .tick = i};
+    w->due_at = 0;
+    w->due_end = count;
+}
+
+/* Takes the next of those that are due out; 0: there is none left. */
+static uint32_t take_due(struct mb__wheel *w)
+{
+    while (w->due_at < w->due_end) {
+        uint32_t n = w->due[w->due_at++].slot;
+        if (n == 0)
+            continue;
+        memset(link_of(w, n), 0, sizeof(struct mb__wheel_link));
+        w->count--;
+        return n;
+    }
+    return 0;
 }
 
 uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now)
 {
-    uint32_t bucket;
+    uint32_t n = take_due(w), bucket;
+    if (n != 0)
+        return n;
     uint64_t tick;
     while ((tick = next_bucket(w, &bucket)) <= tick_of(now)) {
         w->tick = tick;
-        if (bucket < MB__WHEEL_NEAR) {
-            if (w->rank != MB__WHEEL_FIFO && tick != w->sorted)
-                sort_bucket(w, &w->bucket[bucket]);
-            w->sorted = tick;
-            uint32_t n = w->bucket[bucket].head;
-            mb__wheel_del(w, n);
-            return n;
+        if (bucket >= MB__WHEEL_NEAR) {
+            cascade(w, bucket);
+            continue;
         }
-        cascade(w, bucket);
+        gather(w, bucket);
+        return take_due(w);
     }
     if (tick_of(now) > w->tick)
         w->tick = tick_of(now);

@@ -12,11 +12,20 @@
  * the clock's, its bucket the value of that digit: so every filled bucket lies
  * ahead of the clock, and all entries of one tick are always in the same bucket.
  * Level 0 is wider than the idle time of closed connections: these are the most
- * by far, and few of them are moved down in the meantime. Buckets are lists of
- * slot numbers linked through a struct mb__wheel_link inside each slot. What
- * fires at the same tick fires in the order it was added or, if the owner names
- * a number in the slot, in the order of that: then the order of two entries does
- * not depend on what else is in the wheel, nor on how they came in.
+ * by far, and few of them are moved down in the meantime.
+ *
+ *   bucket --> chunk [n1 n2 .. n12] --> chunk [n13 -- n15 ..]    "--" was deleted
+ *                |  its tick has come
+ *   due:         v
+ *      [n5 n14 n1 .. ]  in the order of their ranks
+ *
+ * A bucket is a FIFO of slot numbers in chunks of a cache line, and a struct
+ * mb__wheel_link in each slot says where its number is. What fires at the same
+ * tick fires in the order it was added or, if the owner names a number in the
+ * slot, in the order of that: then the order of two entries does not depend on
+ * what else is in the wheel, nor on how they came in. Slots that fire were not
+ * looked at for long. A list through them would bring one after the other into
+ * the cache; so all that are due come at once.
  *
  * Adding and deleting are O(1); an entry moves down at most four times. A bit
  * map of all buckets, with one of its words above it, finds the next filled one, so a jump of the clock costs what
@@ -45,13 +54,31 @@
 
 /* Inside a slot of the pool. Zero: not in the wheel. */
 struct mb__wheel_link {
-    uint32_t next;   /* slot number; 0: last of its bucket */
-    uint32_t prev;   /* slot number; 0: first of its bucket */
-    uint32_t tick;   /* low 32 bits of the tick it fires at */
+    uint32_t chunk;  /* its number; 0: not in the wheel */
+    uint32_t tick;   /* low 32 bits of the tick it fires at; what is due: where */
     uint16_t tick_high;
-    uint16_t bucket; /* 1 + number of the bucket, levels one after the other; 0: not in the wheel */
+    uint16_t place;  /* in the chunk */
 };
 
+#define MB__WHEEL_CHUNK 12
+
+/* One cache line. A chunk without live entries is given back at once. */
+struct mb__wheel_chunk {
+    uint32_t next;                  /* number of the chunk after it; 0: the last of its bucket */
+    uint32_t prev;                  /* of the chunk before it; 0: the first */
+    uint32_t bucket;                /* its number, levels one after the other */
+    uint16_t used;                  /* places ever filled */
+    uint16_t live;                  /* entries not deleted */
+    uint32_t slot[MB__WHEEL_CHUNK]; /* 0: deleted */
+};
+
+/* One whose tick has come. */
+struct mb__wheel_due {
+    uint64_t rank;
+    uint32_t slot; /* 0: deleted */
+};
+
+/* Numbers of chunks; 0: none. */
 struct mb__wheel_bucket {
     uint32_t head;
     uint32_t tail;
@@ -61,7 +88,11 @@ struct mb__wheel {
     const struct mb__pool *pool;
     size_t link;     /* where the link is in a slot */
     size_t rank;     /* where the uint64_t is that orders the entries of a tick; MB__WHEEL_FIFO: none */
-    uint64_t sorted; /* the tick whose bucket was put in that order last */
+    struct mb__pool chunks;
+    struct mb__wheel_due *due; /* room for all slots, touched as far as it is used */
+    size_t reserved;           /* bytes of address space for it */
+    uint32_t due_at;           /* the next that fires */
+    uint32_t due_end;
     uint64_t tick;   /* the tick being fired; all before it have */
     int64_t next_ts; /* nothing is to be done before this; INT64_MAX: empty */
     uint32_t count;  /* entries */
@@ -70,10 +101,12 @@ struct mb__wheel {
     struct mb__wheel_bucket bucket[MB__WHEEL_BUCKETS];
 };
 
-/* A wheel over |pool| whose slots have a struct mb__wheel_link at offset |link|.
- * At offset |rank| is the number by which the entries of one tick are ordered,
- * which stays while they are in; MB__WHEEL_FIFO: in the order they were added. */
-void mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link, size_t rank);
+/* A wheel over |pool|, which outlives it and whose slots have a struct
+ * mb__wheel_link at offset |link|. At offset |rank| is the number by which the
+ * entries of one tick are ordered, which stays while they are in;
+ * MB__WHEEL_FIFO: in the order they were added. 0, or MB_ENOMEM: no address space. */
+int mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link, size_t rank);
+void mb__wheel_fini(struct mb__wheel *w);
 /* Puts slot |n|, which must not be in, in to fire at |deadline| ns. |now| is
  * the clock, ns; times before 0 count as 0. */
 void mb__wheel_add(struct mb__wheel *w, uint32_t n, int64_t deadline, int64_t now);
@@ -84,6 +117,12 @@ void mb__wheel_del(struct mb__wheel *w, uint32_t n);
  * order of their ticks, which w->tick tells; slots may be added and deleted between the calls. A
  * clock that goes backward fires nothing. */
 uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now);
+
+/* What mb__wheel_next() will give after |skip| others of the same tick; 0: nothing. */
+static inline uint32_t mb__wheel_peek(const struct mb__wheel *w, uint32_t skip)
+{
+    return w->due_at + skip < w->due_end ? w->due[w->due_at + skip].slot : 0;
+}
 
 /* Whether mb__wheel_next() has something to do at |now|, be it only to move
  * entries down: cheap enough to be asked for each packet. */

@@ -62,11 +62,12 @@ static int start(struct mb__timers *ts)
     if (wheel == NULL)
         return MB_ENOMEM;
     int err = mb__pool_init(&ts->pool, sizeof(struct mb__timer), MB__MAX_TIMERS);
+    if (err == 0 && (err = mb__wheel_init(wheel, &ts->pool, offsetof(struct mb__timer, link), MB__WHEEL_FIFO)) < 0)
+        mb__pool_fini(&ts->pool);
     if (err < 0) {
         free(wheel);
         return err;
     }
-    mb__wheel_init(wheel, &ts->pool, offsetof(struct mb__timer, link), MB__WHEEL_FIFO);
     ts->wheel = wheel;
     return 0;
 }
@@ -74,8 +75,10 @@ static int start(struct mb__timers *ts)
 void mb__timers_fini(struct mb__events *es)
 {
     struct mb__timers *ts = &es->timers;
-    if (ts->wheel != NULL)
+    if (ts->wheel != NULL) {
+        mb__wheel_fini(ts->wheel);
         mb__pool_fini(&ts->pool);
+    }
     free(ts->wheel);
     free(ts->bucket);
     free(ts->due);

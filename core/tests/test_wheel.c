@@ -22,11 +22,12 @@ static void setup(void)
 {
     CHECK(mb__pool_init(&pool, sizeof(struct item), SLOTS) == 0);
     wheel = malloc(sizeof *wheel);
-    mb__wheel_init(wheel, &pool, offsetof(struct item, link), MB__WHEEL_FIFO);
+    CHECK(mb__wheel_init(wheel, &pool, offsetof(struct item, link), MB__WHEEL_FIFO) == 0);
 }
 
 static void teardown(void)
 {
+    mb__wheel_fini(wheel);
     free(wheel);
     mb__pool_fini(&pool);
 }

@@ -10,6 +10,7 @@
  *     v  FIN taken, idle time chosen
  */
 #include "engine.h"
+#include "flow/advance.h"
 #include "flow/tcp.h"
 
 /* With the other side unseen no ACK tells that a hole will not be filled: this
@@ -452,14 +453,6 @@ static enum mb__timer_kind tcp_timer(const struct mb_flow *flow)
     return MB__TIMER_TCP;
 }
 
-static void note_closed(struct mb_flow *flow, const struct mb__tcp_step *step)
-{
-    if (!step->closed || flow->flags & MB_FLOW_CLOSED)
-        return;
-    flow->flags |= MB_FLOW_CLOSED;
-    flow->end_reason = step->reason;
-}
-
 /* The urgent pointer of |p| marks the byte before the one it points to (RFC 6093);
  * one of 0 is taken for 1. What was delivered before stays delivered. */
 static void mark_urgent(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
@@ -490,7 +483,6 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
                         struct mb__tcp_step *step)
 {
     mb__tcp_receive(flow, side, p, step);
-    note_closed(flow, step);
     int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
     if (err >= 0 && flow->streams != NULL && p->tcp_flags & MB_TCP_ACK) {
         if (p->tcp_flags & MB_TCP_SYN)
@@ -503,7 +495,6 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     if (err >= 0 && p->payload_len > 0)
         err = tcp_payload(e, flow, side, p, step);
     if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN && mb__tcp_fin(flow, side, step)) {
-        note_closed(flow, step);
         err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
         if (err >= 0)
             err = parser_end(e, flow, side, p);
@@ -511,17 +502,8 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     return err;
 }
 
-/* The short way: no state changes, nothing is buffered, and nobody hears of
- * every packet. Whether |p| is one of these; its payload is still to be shown. */
-static inline bool is_plain_segment(struct mb_flow *flow, int side, const struct mb_packet *p)
-{
-    if (flow->streams != NULL || mb__heard(flow, MB_EV_PACKET) || !mb__tcp_advance(flow, side, p))
-        return false;
-    flow->last_ts = p->ts;
-    return true;
-}
-
-static int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+/* The long way: any segment. */
+static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb__tcp_step step;
     mb__tcp_send(flow, side, p, &step);
@@ -541,6 +523,34 @@ static int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const
     if (err >= 0 && !step.rejected)
         err = tcp_received(e, flow, side, p, &step);
     return err;
+}
+
+/* After the payload of |p|, which came the short way: its FIN, if it has one. */
+static int closing(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb__tcp_step step;
+    int err = 0;
+    if (p->tcp_flags & MB_TCP_FIN && mb__tcp_fin(flow, side, &step))
+        err = parser_end(e, flow, side, p);
+    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
+    return err;
+}
+
+static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+{
+    enum mb__advance moved = MB__ADVANCE_NOT;
+    if (flow->streams == NULL && !mb__heard(flow, MB_EV_PACKET))
+        moved = mb__tcp_advance(flow, side, p, mb__heard(flow, MB_EV_STATE_CHANGE));
+    if (moved == MB__ADVANCE_NOT) {
+        int err = tcp_segment(e, flow, side, p, first);
+        mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
+        return err;
+    }
+    flow->last_ts = p->ts;
+    int err = 0;
+    if (p->payload_len > 0)
+        err = deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
+    return moved == MB__ADVANCE_CLOSING && err >= 0 ? closing(e, flow, side, p) : err;
 }
 
 /* ---- other protocols ------------------------------------------------------ */
@@ -586,7 +596,7 @@ static int orphan(struct mb_engine *e, const struct mb_packet *p)
 {
     e->stats.orphans++;
     int err = 0;
-    if (mb__events_global(e->events) >> MB_EV_ORPHAN & 1) {
+    if (*e->global >> MB_EV_ORPHAN & 1) {
         struct mb_event ev = event_of(e, NULL, MB_CLIENT, p, MB_EV_ORPHAN, MB_HOOK_NONE);
         err = mb__engine_raise(e, &ev);
     }
@@ -714,7 +724,26 @@ static int dropped_packet(struct mb_engine *e, struct mb_flow *flow, int side, c
     return raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
 }
 
-int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
+/* A packet of |flow|, the |first| or a later one. */
+static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+{
+    int err;
+    count_packet(e, flow, side, p);
+    if (flow->flags & MB_FLOW_DROP)
+        err = dropped_packet(e, flow, side, p);
+    else if (p->ip_proto != 6)
+        err = datagram(e, flow, side, p, first);
+    else
+        err = tcp_packet(e, flow, side, p, first);
+    if (err >= 0 && e->detect != NULL)
+        mb__engine_judge(e, flow, side, p);
+    if (flow->flags & MB_FLOW_FORGET && err >= 0)
+        err = mb__conversation_end(e, flow, MB_END_SHUTDOWN);
+    return err;
+}
+
+/* A packet whose flow is not yet known, or that may begin another in its place. */
+static int unknown_packet(struct mb_engine *e, const struct mb_packet *p)
 {
     int side = MB_CLIENT, err = 0;
     struct mb_flow *flow = mb__flows_find(&e->flows, p, &side);
@@ -731,23 +760,14 @@ int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
         if (flow == NULL)
             return err < 0 ? err : orphan(e, p);
     }
-    if (err < 0)
-        return err;
-    count_packet(e, flow, side, p);
-    if (flow->flags & MB_FLOW_DROP) {
-        err = dropped_packet(e, flow, side, p);
-    } else if (p->ip_proto != 6) {
-        err = datagram(e, flow, side, p, first);
-    } else if (is_plain_segment(flow, side, p)) {
-        if (p->payload_len > 0)
-            err = deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
-    } else {
-        err = tcp_packet(e, flow, side, p, first);
-        mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
-    }
-    if (err >= 0 && e->detect != NULL)
-        mb__engine_judge(e, flow, side, p);
-    if (flow->flags & MB_FLOW_FORGET && err >= 0)
-        err = mb__conversation_end(e, flow, MB_END_SHUTDOWN);
-    return err;
+    return err < 0 ? err : flow_packet(e, flow, side, p, first);
+}
+
+int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably)
+{
+    int side;
+    struct mb_flow *flow = mb__flows_recall(&e->flows, probably, p, &side);
+    if (flow == NULL || p->tcp_flags & MB_TCP_SYN)
+        return unknown_packet(e, p);
+    return flow_packet(e, flow, side, p, false);
 }

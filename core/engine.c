@@ -24,10 +24,8 @@
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT
-#define LATEST ((int64_t)1 << 62) /* in 2116: a later time is taken for this one, so that timeouts can be added */
 #define FLOWS_AHEAD 6        /* packets whose flow is fetched while another is at work */
 #define ENDING_AHEAD 4       /* flows fetched into the cache before their end */
-#define DECODE_TICK_SHIFT 30 /* fragments are looked through about once a second */
 
 _Static_assert(MB_ANOMALY_COUNT == sizeof(((struct mb_stats *)0)->anomalies) / sizeof(uint64_t),
                "every anomaly has its counter");
@@ -76,7 +74,7 @@ static const char *config_mistake(const struct mb_config *c)
         return "table_full must be evict, open or close";
     const int64_t *timeouts = &c->timeout_tcp_syn;
     for (int i = 0; i < 9; i++)
-        if (timeouts[i] < 0 || timeouts[i] >= LATEST)
+        if (timeouts[i] < 0 || timeouts[i] >= MB__LATEST)
             return "a timeout must be between 0 and 146 years";
     return NULL;
 }
@@ -102,7 +100,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
     e->fragments.limit = e->config.max_memory / 8; /* a limit of its own: decoding runs ahead of the rest */
     e->waiting.limit = e->config.max_memory / 8;
     e->parsing.limit = e->config.max_memory / 4;
-    e->tick = e->decode_tick = -1;
+    e->tick = -1;
     e->streams = (struct mb__stream_config){.memory = &e->waiting, .history_memory = &e->parsing,
                                              .max_bytes = e->config.max_stream_bytes,
                                              .overlap = e->config.overlap};
@@ -116,6 +114,7 @@ struct mb_engine *mb_engine_new(const struct mb_config *config, char *err)
         return NULL;
     }
     mb__decoder_hosts(e->decoder, &e->hosts);
+    e->global = mb__events_global(e->events);
     mb__events_order(e->events, &e->order);
     return e;
 }
@@ -227,7 +226,7 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
     e->stats.anomalies[reason]++;
     if (flow != NULL)
         flow->anomalies++;
-    uint64_t heard = flow != NULL ? flow->events : mb__events_global(e->events);
+    uint64_t heard = flow != NULL ? flow->events : *e->global;
     if (!(heard >> MB_EV_ANOMALY & 1))
         return 0;
     struct mb_event ev = {.engine = e, .flow = flow, .packet = p, .ts = e->now, .id = MB_EV_ANOMALY,
@@ -238,7 +237,7 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
 /* An anomaly that the decoder has counted. */
 static int decode_anomaly(struct mb_engine *e, const struct mb_packet *p)
 {
-    if (!(mb__events_global(e->events) >> MB_EV_ANOMALY & 1))
+    if (!(*e->global >> MB_EV_ANOMALY & 1))
         return 0;
     struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_ANOMALY, .base = MB_EV_ANOMALY,
                           .reason = p->anomaly};
@@ -306,14 +305,9 @@ int mb_flow_forget(struct mb_engine *e, struct mb_flow *flow)
 
 /* ---- the clock ------------------------------------------------------------ */
 
-/* Moves the packet clock to |ts| and expires what is due, flows then timers.
- * Asked for each packet; something happens once a tick. */
-static int clock_to(struct mb_engine *e, int64_t ts)
+/* A tick has passed: flows expire, then timers. */
+static int tick(struct mb_engine *e)
 {
-    if (ts > e->now)
-        e->now = ts;
-    if (e->now >> TICK_SHIFT == e->tick)
-        return 0;
     e->tick = e->now >> TICK_SHIFT;
     if (e->began == 0)
         e->began = e->now;
@@ -335,22 +329,35 @@ static int clock_to(struct mb_engine *e, int64_t ts)
     return err < 0 ? err : 0;
 }
 
+/* Moves the packet clock to |ts|. */
+static inline int clock_to(struct mb_engine *e, int64_t ts)
+{
+    if (ts > e->now)
+        e->now = ts;
+    return e->now >> TICK_SHIFT == e->tick ? 0 : tick(e);
+}
+
 int mb_engine_advance(struct mb_engine *e, int64_t ts)
 {
     int err = e->sealed ? 0 : seal(e);
     if (err < 0)
         return err;
     e->running = true;
-    err = clock_to(e, ts > LATEST ? LATEST : ts);
+    err = clock_to(e, ts > MB__LATEST ? MB__LATEST : ts);
     e->running = false;
     return err;
 }
 
 /* ---- packets -------------------------------------------------------------- */
 
+#define WHOLE (MB_PKT_IP | MB_PKT_L4)
+#define NOT_PLAIN (MB_PKT_FRAGMENT | MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM)
+
 /* Whether a decoded packet may belong to a flow. */
-static bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
+static inline bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
 {
+    if ((p->flags & (WHOLE | NOT_PLAIN)) == WHOLE)
+        return true;
     bool bad_sum = p->flags & (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM);
     if (e->detect != NULL && p->ip_proto == 17) /* rules see what a network card will mend, as Suricata's do */
         bad_sum = p->flags & MB_PKT_BAD_IP_SUM;
@@ -359,8 +366,6 @@ static bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
 
 static int raise_raw(struct mb_engine *e, const struct mb_packet *p)
 {
-    if (!(mb__events_global(e->events) >> MB_EV_RAW & 1))
-        return 0;
     struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_RAW, .base = MB_EV_RAW};
     return mb__engine_raise(e, &ev);
 }
@@ -374,40 +379,38 @@ static void judge_stray(struct mb_engine *e, const struct mb_packet *p)
     mb__engine_judge(e, whole && e->detect != NULL ? mb__flows_find(&e->flows, p, &side) : NULL, side, p);
 }
 
-static inline int process_packet(struct mb_engine *e, const struct mb_packet *p)
+/* A packet that belongs to no flow and starts none. */
+static int stray(struct mb_engine *e, const struct mb_packet *p)
 {
-    int err = p->anomaly != 0 ? decode_anomaly(e, p) : 0;
-    if (err >= 0 && has_flow(e, p)) {
-        err = mb__conversation_packet(e, p);
-    } else if (err >= 0) {
-        if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
-            e->stats.orphans++;
-        judge_stray(e, p);
-    }
-    return err;
+    if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
+        e->stats.orphans++;
+    judge_stray(e, p);
+    return 0;
 }
 
-/* What the packets of one frame do. */
-static int process_frame(struct mb_engine *e, struct mb_packet *packets, int count)
+static inline int process_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably)
+{
+    int err = p->anomaly != 0 ? decode_anomaly(e, p) : 0;
+    if (err < 0)
+        return err;
+    return has_flow(e, p) ? mb__conversation_packet(e, p, probably) : stray(e, p);
+}
+
+/* What the |count| packets of one frame do; their flows are probably in the
+ * slots |probably|. */
+static inline int process_frame(struct mb_engine *e, struct mb_packet *packets, const uint32_t *probably, int count)
 {
     int err = clock_to(e, packets[0].ts);
     e->dropped = false;
-    if (err >= 0)
+    if (err >= 0 && *e->global >> MB_EV_RAW & 1)
         err = raise_raw(e, &packets[0]);
     for (int i = 0; i < count && err >= 0; i++)
-        err = process_packet(e, &packets[i]);
+        err = process_packet(e, &packets[i], probably[i]);
     return err;
 }
 
-static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
+static int write_frame(struct mb_engine *e, int link, const struct mb_frame *frame)
 {
-    if (e->dropped) {
-        e->stats.dropped++;
-        return 0;
-    }
-    e->stats.kept++;
-    if (e->writer == NULL)
-        return 0;
     if (link != mb__writer_link(e->writer))
         return mb__engine_fail(e, MB_ELINKTYPE, "a pcap file has one link type: frame %llu is of %d, the file of %d",
                                (unsigned long long)e->stats.frames, link, mb__writer_link(e->writer));
@@ -417,59 +420,35 @@ static int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
     return err;
 }
 
-/* The next frame in number, its time made never to go backward: |frame|, or
- * |copy| if it has to be another. */
-static inline const struct mb_frame *stamp(struct mb_engine *e, const struct mb_frame *frame, struct mb_frame *copy)
+static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
 {
-    e->decoded++;
-    if (frame->ts < e->decode_now || frame->ts > LATEST) {
-        e->stats.backward_time += frame->ts < e->decode_now;
-        *copy = *frame;
-        copy->ts = frame->ts > LATEST ? LATEST : e->decode_now;
-        frame = copy;
+    if (e->dropped) {
+        e->stats.dropped++;
+        return 0;
     }
-    e->decode_now = frame->ts;
-    if (frame->ts >> DECODE_TICK_SHIFT != e->decode_tick) {
-        e->decode_tick = frame->ts >> DECODE_TICK_SHIFT;
-        mb__decoder_expire(e->decoder, frame->ts);
-    }
-    return frame;
-}
-
-/* Decodes one frame into |out|. */
-static int decode(struct mb_engine *e, int link, const struct mb_frame *frame, struct mb_packet *out)
-{
-    struct mb_frame copy;
-    const struct mb_frame *stamped = stamp(e, frame, &copy);
-    return mb__decode(e->decoder, link, stamped, e->decoded, out);
+    e->stats.kept++;
+    return e->writer == NULL ? 0 : write_frame(e, link, frame);
 }
 
 /* As many of the frames as fill the batch; their number in |*frames_done|. */
 static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
     uint8_t packets_of[MB_BURST];
-    int packets = 0, taken = 0;
-    for (; taken < n && packets + MB__MAX_LAYERS <= MB__BATCH; taken++) {
-        int count = decode(e, link, &frames[taken], &e->batch[packets]);
-        for (int i = packets; i < packets + count; i++) {
-            e->batch[i].source = e->source;
-            mb__flows_prefetch_bucket(&e->flows, e->batch[i].hash);
-        }
-        packets_of[taken] = (uint8_t)count;
-        packets += count;
-    }
-    int err = 0, at = 0, done = 0;
-    for (int i = 0; i < FLOWS_AHEAD && i < packets; i++)
-        mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
+    uint32_t probably[MB__BATCH]; /* slots of the packets' flows */
+    int packets, err = 0, at = 0, ahead = 0, done = 0;
+    int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, e->batch, &packets, packets_of);
+    for (int i = 0; i < packets; i++)
+        mb__flows_prefetch_bucket(&e->flows, e->batch[i].hash);
     do { /* a stop takes effect after the frame, however many were read ahead */
+        int count = packets_of[done];
+        for (; ahead < packets && ahead < at + count + FLOWS_AHEAD; ahead++)
+            probably[ahead] = mb__flows_prefetch_flow(&e->flows, e->batch[ahead].hash);
         e->stats.frames++;
         e->stats.frame_bytes += frames[done].wirelen;
-        if (at + FLOWS_AHEAD < packets)
-            mb__flows_prefetch_flow(&e->flows, e->batch[at + FLOWS_AHEAD].hash);
-        err = process_frame(e, &e->batch[at], packets_of[done]);
+        err = process_frame(e, &e->batch[at], &probably[at], count);
         if (err >= 0)
-            err = pass_on(e, link, &frames[done]);
-        at += packets_of[done++];
+            err = pass_on(e, link, &frames[done++]);
+        at += count;
     } while (done < taken && err >= 0 && !e->stop);
     mb__decoder_release(e->decoder);
     *frames_done = done;
@@ -482,14 +461,14 @@ static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frame
  * was done with a packet of another is not known here: no verdict can be given
  * on such a frame. */
 static int process_common(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb_packet *packets,
-                          int count)
+                          const uint32_t *probably, int count)
 {
     bool first = mb__shard_of_packet(&e->shards, &packets[0]) == e->shards.own, split = !first;
-    int err = first ? raise_raw(e, &packets[0]) : 0;
+    int err = first && *e->global >> MB_EV_RAW & 1 ? raise_raw(e, &packets[0]) : 0;
     for (int i = 0; i < count && err >= 0; i++) {
         e->order.step = MB__STEP_PACKET | (uint64_t)i;
         if (mb__shard_of_packet(&e->shards, &packets[i]) == e->shards.own) {
-            err = process_packet(e, &packets[i]);
+            err = process_packet(e, &packets[i], probably[i]);
         } else {
             split = true;
             if (e->detect != NULL)
@@ -510,7 +489,7 @@ struct shared_frame {
 };
 
 static int process_shared(struct mb_engine *e, int link, const struct mb_frame *frame, const struct shared_frame *f,
-                          struct mb_packet *packets)
+                          struct mb_packet *packets, const uint32_t *probably)
 {
     e->stats.frames++;
     e->stats.frame_bytes += frame->wirelen;
@@ -525,11 +504,11 @@ static int process_shared(struct mb_engine *e, int link, const struct mb_frame *
     e->order.step = MB__STEP_PACKET;
     e->order.flow = 0;
     if (err >= 0 && f->owner == MB__SHARD_ALL)
-        return process_common(e, link, frame, packets, f->packets);
-    if (err >= 0)
+        return process_common(e, link, frame, packets, probably, f->packets);
+    if (err >= 0 && *e->global >> MB_EV_RAW & 1)
         err = raise_raw(e, packets);
     if (err >= 0)
-        err = process_packet(e, packets);
+        err = process_packet(e, packets, probably[0]);
     return err < 0 ? err : pass_on(e, link, frame);
 }
 
@@ -542,12 +521,12 @@ static struct shared_frame decode_shared(struct mb_engine *e, int link, const st
     struct mb_stats *uncounted = e->shards.own == 0 ? &e->stats : &e->uncounted;
     uint32_t owner = mb__shard_of_frame(&e->shards, link, frame);
     mb__decoder_count_in(e->decoder, uncounted);
-    const struct mb_frame *stamped = stamp(e, frame, &copy);
+    const struct mb_frame *stamped = mb__decoder_next(e->decoder, frame, &copy);
     struct shared_frame f = {.ts = stamped->ts, .owner = owner};
     if (owner == e->shards.own)
         mb__decoder_count_in(e->decoder, &e->stats);
     if (owner == e->shards.own || owner == MB__SHARD_ALL)
-        f.packets = mb__decode(e->decoder, link, stamped, e->decoded, out);
+        f.packets = mb__decode(e->decoder, link, stamped, mb__decoder_number(e->decoder), out);
     return f;
 }
 
@@ -555,6 +534,7 @@ static struct shared_frame decode_shared(struct mb_engine *e, int link, const st
 static int run_shared_batch(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
     struct shared_frame batch[MB_BURST];
+    uint32_t probably[MB__BATCH];
     int packets = 0, taken = 0;
     for (; taken < n && packets + MB__MAX_LAYERS <= MB__BATCH; taken++) {
         batch[taken] = decode_shared(e, link, &frames[taken], &e->batch[packets]);
@@ -563,13 +543,11 @@ static int run_shared_batch(struct mb_engine *e, int link, const struct mb_frame
             mb__flows_prefetch_bucket(&e->flows, e->batch[packets].hash);
         }
     }
-    int err = 0, at = 0, done = 0;
-    for (int i = 0; i < FLOWS_AHEAD && i < packets; i++)
-        mb__flows_prefetch_flow(&e->flows, e->batch[i].hash);
+    int err = 0, at = 0, ahead = 0, done = 0;
     do {
-        if (batch[done].packets > 0 && at + FLOWS_AHEAD < packets)
-            mb__flows_prefetch_flow(&e->flows, e->batch[at + FLOWS_AHEAD].hash);
-        err = process_shared(e, link, &frames[done], &batch[done], &e->batch[at]);
+        for (; ahead < packets && ahead < at + batch[done].packets + FLOWS_AHEAD; ahead++)
+            probably[ahead] = mb__flows_prefetch_flow(&e->flows, e->batch[ahead].hash);
+        err = process_shared(e, link, &frames[done], &batch[done], &e->batch[at], &probably[at]);
         at += batch[done++].packets;
     } while (done < taken && err >= 0 && !e->stop);
     mb__decoder_release(e->decoder);

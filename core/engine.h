@@ -27,7 +27,6 @@
 #include "proto/proto.h"
 
 #define MB__MAX_MONITORS 16
-#define MB__BATCH (MB_BURST + MB__MAX_LAYERS) /* packets decoded before they are looked up */
 
 /* Built-in events raised by protocol parsers. */
 #define MB__PROTO_EVENTS ((1ull << (MB_EV_SSH + 1)) - (1ull << MB_EV_PROTOCOL))
@@ -41,6 +40,7 @@ struct mb_engine {
     struct mb__decoder *decoder;
     struct mb__flows flows;
     struct mb__events *events;
+    const uint64_t *global;         /* bits of the events without a flow that somebody hears now */
     struct mb__stream_config streams;
     struct mb__prefixes hosts;      /* overlap policies */
     struct mb__prefixes hops;       /* routers between here and hosts; 0: not known */
@@ -51,9 +51,6 @@ struct mb_engine {
     struct mb_detect *detect;       /* NULL: no rules */
     int64_t now;                    /* packet clock, ns */
     int64_t tick;                   /* of the wheel, last looked at */
-    int64_t decode_tick;            /* of the decoder's clock, last looked at */
-    int64_t decode_now;             /* the clock as decoding sees it, up to a burst ahead */
-    uint64_t decoded;               /* frames, likewise */
     size_t proto_slot;              /* where a flow's parser is, bytes from its start; 0: none */
     uint32_t monitors;
     uint8_t source;                 /* counted from 0, for mb_packet.source */
@@ -86,8 +83,9 @@ void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const
  * all of them have the same seed. */
 void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress);
 
-/* One packet that may belong to a flow. 0 or < 0. */
-int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p);
+/* One packet that may belong to a flow, probably to that in slot |probably|, which
+ * mb__flows_prefetch_flow() gave. 0 or < 0. */
+int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably);
 /* Ends a flow for |reason|: last bytes, flow_end, and all it had is freed. */
 int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason);
 /* What protocol parsers call. */

@@ -51,8 +51,9 @@ int mb__event_alloc(struct mb__events *es, uint32_t parent);
 /* Bits of built-in events that any monitor's later flows, or any flow, ever
  * listened to: what the engine must parse and keep. */
 uint64_t mb__events_wanted(const struct mb__events *es);
-/* Bits of the events without a flow that somebody hears now. */
-uint64_t mb__events_global(const struct mb__events *es);
+/* Where the bits are of the events without a flow that somebody hears now: a
+ * place that stays for the registry's life, so that asking costs a load. */
+const uint64_t *mb__events_global(const struct mb__events *es);
 /* The most history that a monitor asked for, bytes a stream side. */
 uint32_t mb__events_history(const struct mb__events *es);
 

@@ -55,9 +55,9 @@ uint64_t mb__events_wanted(const struct mb__events *es)
     return es->wanted;
 }
 
-uint64_t mb__events_global(const struct mb__events *es)
+const uint64_t *mb__events_global(const struct mb__events *es)
 {
-    return es->later_events & GLOBAL;
+    return &es->global;
 }
 
 uint32_t mb__events_history(const struct mb__events *es)
@@ -166,6 +166,7 @@ static int later_step(struct mb__events *es, const struct mb__reg *op)
         for (size_t i = 0; i < es->later_count; i++)
             es->later_events |= base_bit(es, es->later[i].event);
     }
+    es->global = es->later_events & GLOBAL;
     later_changed(es);
     return 0;
 }

@@ -110,6 +110,7 @@ struct mb__events {
     size_t later_count;
     size_t later_room;
     uint64_t later_events;    /* their built-in events, as bits */
+    uint64_t global;          /* those of them without a flow */
     uint64_t later_version;   /* counts changes of the list */
     struct {
         uint32_t monitors;    /* as bits */

@@ -24,6 +24,9 @@
 #define MB_FLOW_TABLE_H
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/pool.h"
 #include "base/wheel.h"
@@ -44,9 +47,9 @@ enum mb__timer_kind {
 
 /* What flow->link[] is used for. */
 enum mb__flow_link {
-    MB__LINK_WHEEL = 0, /* struct mb__wheel_link: four numbers */
-    MB__LINK_OLDER = 4,
-    MB__LINK_NEWER = 5
+    MB__LINK_WHEEL = 0, /* struct mb__wheel_link: three numbers */
+    MB__LINK_OLDER = 3,
+    MB__LINK_NEWER = 4
 };
 
 #define MB__BUCKET_FLOWS 7
@@ -120,12 +123,14 @@ static inline void mb__flows_set_timer(struct mb__flows *t, struct mb_flow *flow
         flow->timer_kind = (uint8_t)kind;
 }
 
-static inline bool mb__same_end(const struct mb_endpoint *end, const struct mb_addr *addr, uint16_t port)
+/* 0 if |end| has this address and port; not a branch, since who of a flow
+ * sends next cannot be foretold. */
+static inline uint64_t mb__end_differs(const struct mb_endpoint *end, const struct mb_addr *addr, uint16_t port)
 {
     uint64_t a[2], b[2];
     memcpy(a, &end->addr, sizeof a);
     memcpy(b, addr, sizeof b);
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (uint64_t)(end->port ^ port)) == 0;
+    return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (uint64_t)(end->port ^ port);
 }
 
 /* Who of |flow| sent |p|, or -1 if |p| is another flow's. */
@@ -137,19 +142,18 @@ static inline int mb__flow_sender(const struct mb__flows *t, const struct mb_flo
         return -1;
     if (t->key_tunnel && flow->tunnel_id != p->tunnel_id)
         return -1;
-    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
-    if (mb__same_end(client, &p->src, p->sport) && mb__same_end(server, &p->dst, p->dport))
-        return MB_CLIENT;
-    if (mb__same_end(server, &p->src, p->sport) && mb__same_end(client, &p->dst, p->dport))
-        return MB_SERVER;
-    return -1;
+    int side = mb__end_differs(&flow->end[MB_CLIENT], &p->src, p->sport) != 0 ? MB_SERVER : MB_CLIENT;
+    uint64_t differs = mb__end_differs(&flow->end[side], &p->src, p->sport) |
+                       mb__end_differs(&flow->end[!side], &p->dst, p->dport);
+    return differs == 0 ? side : -1;
 }
 
-/* The bucket that |hash| falls into. */
+/* The bucket that |hash| falls into: one bit more of it counts where this round
+ * has split. Computed, since nobody can foretell a branch on a hash. */
 static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
 {
-    uint32_t b = hash & (t->round - 1);
-    return &t->buckets[b < t->split ? hash & (2 * t->round - 1) : b];
+    uint32_t low = t->round - 1, was_split = -(uint32_t)((hash & low) < t->split);
+    return &t->buckets[hash & (low | (was_split & t->round))];
 }
 
 /* The bucket after |b|, NULL if it is the last for its hashes. */
@@ -158,14 +162,29 @@ static inline struct mb__bucket *mb__bucket_more(const struct mb__flows *t, cons
     return b->more == 0 ? NULL : mb__pool_at(&t->overflow, b->more);
 }
 
+/* The places of bucket |b| that hold |hash|, as bits. All are compared, in no
+ * more steps than the shortest search: where it would end cannot be foretold. */
+static inline uint32_t mb__bucket_places(const struct mb__bucket *b, uint32_t hash)
+{
+    uint32_t places = 0;
+#ifdef __SSE2__
+    __m128i wanted = _mm_set1_epi32((int)hash);
+    __m128i low = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(const void *)b->hash), wanted);
+    __m128i high = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(const void *)(b->hash + 4)), wanted);
+    places = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
+#else
+    for (uint32_t i = 0; i < MB__BUCKET_FLOWS; i++)
+        places |= (uint32_t)(b->hash[i] == hash) << i;
+#endif
+    return places & ((1u << b->count) - 1);
+}
+
 /* The flow of |p| and, in |*side|, who of it sent |p|; NULL if there is none. */
 static inline struct mb_flow *mb__flows_find(const struct mb__flows *t, const struct mb_packet *p, int *side)
 {
     for (const struct mb__bucket *b = mb__flows_bucket(t, p->hash); b != NULL; b = mb__bucket_more(t, b)) {
-        for (uint32_t i = 0; i < b->count; i++) {
-            if (b->hash[i] != p->hash)
-                continue;
-            struct mb_flow *flow = mb__pool_at(&t->pool, b->flow[i]);
+        for (uint32_t places = mb__bucket_places(b, p->hash); places != 0; places &= places - 1) {
+            struct mb_flow *flow = mb__pool_at(&t->pool, b->flow[__builtin_ctz(places)]);
             if ((*side = mb__flow_sender(t, flow, p)) >= 0)
                 return flow;
         }
@@ -179,13 +198,28 @@ static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t
     __builtin_prefetch(mb__flows_bucket(t, hash));
 }
 
-/* Second step: the flow will be needed, if there is one. */
-static inline void mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
+/* Second step: the flow will be needed. The number of the slot that it is
+ * probably in, for mb__flows_recall(); 0: not known. */
+static inline uint32_t mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
 {
     const struct mb__bucket *b = mb__flows_bucket(t, hash);
-    for (uint32_t i = 0; i < b->count; i++)
-        if (b->hash[i] == hash)
-            mb__pool_prefetch(&t->pool, b->flow[i]);
+    uint32_t places = mb__bucket_places(b, hash);
+    if (places == 0)
+        return 0;
+    uint32_t n = b->flow[__builtin_ctz(places)];
+    mb__pool_prefetch(&t->pool, n);
+    return n;
+}
+
+/* Third step: as mb__flows_find(), but looks in slot |n| only, whatever has
+ * become of it since the second step. */
+static inline struct mb_flow *mb__flows_recall(const struct mb__flows *t, uint32_t n, const struct mb_packet *p,
+                                               int *side)
+{
+    struct mb_flow *flow = mb__pool_at(&t->pool, n);
+    if (n == 0 || flow->ip_version == 0)
+        return NULL;
+    return (*side = mb__flow_sender(t, flow, p)) >= 0 ? flow : NULL;
 }
 
 #endif

@@ -2,6 +2,7 @@
 /* tcp -- transitions of the two endpoints, and the checks before them */
 #include "flow/tcp.h"
 
+#include "flow/advance.h"
 #include "packet/packet.h"
 
 /* How far from the expected number a segment may be when no window is known:
@@ -165,57 +166,6 @@ static bool echoes_wrongly(const struct mb_endpoint *from, const struct mb_endpo
     if (to->state != MB_TCP_SYN_SENT || has(from, MB_SIDE_SYNC) || !mb__tcp_timestamps(p, &tsval, &tsecr))
         return false;
     return !has(to, MB_SIDE_TIMESTAMPS) || mb__seq_diff(tsecr, to->ts_recent) < 0;
-}
-
-/* ---- the short way -------------------------------------------------------- */
-
-/* The window that |to| may send into, as |p| from the other side says. */
-static void receive_window(struct mb_endpoint *from, struct mb_endpoint *to, const struct mb_packet *p)
-{
-    bool scaled = !(p->tcp_flags & MB_TCP_SYN) && has(from, MB_SIDE_WSCALE) && has(to, MB_SIDE_WSCALE);
-    to->snd_wnd = scaled ? (uint32_t)p->window << from->wscale : p->window;
-    uint32_t edge = p->ack + to->snd_wnd;
-    if (to->snd_max == 0 || mb__seq_diff(edge, to->snd_max) > 0)
-        to->snd_max = edge;
-}
-
-/* It has sent no FIN, its sequence space is known, its stream is on. */
-static bool in_full_flight(const struct mb_endpoint *end)
-{
-    return end->state == MB_TCP_ESTABLISHED &&
-           (end->flags & (MB_SIDE_SYNC | MB_SIDE_FIN | MB_SIDE_NO_STREAM)) == MB_SIDE_SYNC;
-}
-
-/* RFC 7323 5.3, for a segment that is next: its timestamp is not older. */
-static bool timestamps_advance(struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
-{
-    uint32_t tsval, tsecr;
-    if (!(from->flags & to->flags & MB_SIDE_TIMESTAMPS))
-        return true;
-    if (!mb__tcp_timestamps(p, &tsval, &tsecr))
-        return true;
-    if (mb__seq_diff(tsval, from->ts_recent) < 0)
-        return false;
-    if (p->seq == from->snd_una)
-        from->ts_recent = tsval;
-    return true;
-}
-
-bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb_packet *p)
-{
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    if ((p->tcp_flags & ~MB_TCP_PSH) != MB_TCP_ACK || !in_full_flight(from) || !in_full_flight(to))
-        return false;
-    uint32_t end = p->seq + p->payload_len;
-    bool next = p->seq == from->snd_nxt && p->seq == from->stream_seq + (uint32_t)from->next;
-    bool inside = from->snd_max != 0 && mb__seq_diff(end, from->snd_max) <= 0;
-    bool acks = mb__seq_diff(p->ack, to->snd_una) >= 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
-    if (!next || !inside || !acks || !timestamps_advance(from, to, p))
-        return false;
-    from->snd_nxt = end;
-    to->snd_una = p->ack;
-    receive_window(from, to, p);
-    return true;
 }
 
 /* ---- the sender ----------------------------------------------------------- */
@@ -398,13 +348,20 @@ void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, str
 
 /* ---- the receiver --------------------------------------------------------- */
 
-static void receive_reset(struct mb_flow *flow, int side, struct mb__tcp_step *step)
+static void close_flow(struct mb_flow *flow, enum mb_end_reason why)
+{
+    if (flow->flags & MB_FLOW_CLOSED)
+        return;
+    flow->flags |= MB_FLOW_CLOSED;
+    flow->end_reason = (uint8_t)why;
+}
+
+static void receive_reset(struct mb_flow *flow, int side)
 {
     struct mb_endpoint *to = &flow->end[!side];
     bool refused = to->state == MB_TCP_SYN_SENT && side == MB_SERVER;
     to->state = MB_TCP_CLOSED;
-    step->closed = !(flow->flags & MB_FLOW_CLOSED);
-    step->reason = refused ? MB_END_REFUSED : MB_END_RST;
+    close_flow(flow, refused ? MB_END_REFUSED : MB_END_RST);
 }
 
 /* |to|'s FIN was acknowledged. */
@@ -419,16 +376,9 @@ static void fin_acknowledged(struct mb_endpoint *to)
         to->state = MB_TCP_CLOSED;
 }
 
-static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *p)
+/* What the ACK of |p| does to the state of |to|, whose numbers it has moved. */
+static void acknowledge(struct mb_endpoint *to, const struct mb_packet *p)
 {
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    if (!has(to, MB_SIDE_SYNC))
-        return;
-    receive_window(from, to, p);
-    if (mb__seq_diff(p->ack, to->snd_nxt) > 0)
-        to->snd_nxt = p->ack; /* lost at the tap */
-    if (mb__seq_diff(p->ack, to->snd_una) > 0)
-        to->snd_una = p->ack;
     bool syn_acknowledged = has(to, MB_SIDE_ISN) && mb__seq_diff(p->ack, to->isn) > 0;
     if (to->state == MB_TCP_SYN_SENT && syn_acknowledged && p->tcp_flags & MB_TCP_SYN)
         to->state = MB_TCP_ESTABLISHED;
@@ -436,6 +386,19 @@ static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *
         to->state = MB_TCP_ESTABLISHED;
     else if (has(to, MB_SIDE_FIN) && !has(to, MB_SIDE_FIN_ACKED) && p->ack == to->snd_nxt)
         fin_acknowledged(to);
+}
+
+static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (!has(to, MB_SIDE_SYNC))
+        return;
+    mb__receive_window(from, to, p);
+    if (mb__seq_diff(p->ack, to->snd_nxt) > 0)
+        to->snd_nxt = p->ack; /* lost at the tap */
+    if (mb__seq_diff(p->ack, to->snd_una) > 0)
+        to->snd_una = p->ack;
+    acknowledge(to, p);
 }
 
 /* Round-trip times of the handshake, when neither SYN had to be repeated. */
@@ -450,12 +413,30 @@ static void measure_handshake(struct mb_flow *flow, int side, const struct mb_pa
         flow->rtt_client = microseconds(flow->first_ts + flow->rtt_server * 1000LL, p->ts);
 }
 
+/* |to| has taken an ACK: perhaps of the last FIN. */
+static void close_when_done(struct mb_flow *flow, const struct mb_endpoint *to)
+{
+    if (has(to, MB_SIDE_FIN) && is_closed(&flow->end[MB_CLIENT]) && is_closed(&flow->end[MB_SERVER]))
+        close_flow(flow, MB_END_FIN);
+}
+
+void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (p->tcp_flags & MB_TCP_FIN)
+        send_fin(from, to, p);
+    acknowledge(to, p);
+    if (flow->rtt_client == 0)
+        measure_handshake(flow, side, p);
+    close_when_done(flow, to);
+}
+
 void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
     struct mb_endpoint *to = &flow->end[!side];
     step->old_state = to->state;
     if (p->tcp_flags & MB_TCP_RST) {
-        receive_reset(flow, side, step);
+        receive_reset(flow, side);
     } else {
         if (p->tcp_flags & MB_TCP_SYN && !(p->tcp_flags & MB_TCP_ACK)) {
             if (to->state == MB_TCP_CLOSED && !has(to, MB_SIDE_SYNC))
@@ -467,11 +448,7 @@ void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, 
             receive_ack(flow, side, p);
         if (flow->rtt_client == 0)
             measure_handshake(flow, side, p);
-        if (!(flow->flags & MB_FLOW_CLOSED) && is_closed(to) && is_closed(&flow->end[side]) &&
-            has(to, MB_SIDE_FIN)) {
-            step->closed = true;
-            step->reason = MB_END_FIN;
-        }
+        close_when_done(flow, to);
     }
     step->new_state = to->state;
 }
@@ -491,9 +468,7 @@ bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step)
     default: return false;
     }
     step->new_state = to->state;
-    if (is_closed(to) && is_closed(from)) {
-        step->closed = true;
-        step->reason = MB_END_FIN;
-    }
+    if (is_closed(to) && is_closed(from))
+        close_flow(flow, MB_END_FIN);
     return true;
 }

@@ -27,9 +27,7 @@ struct mb__tcp_step {
     bool rejected;      /* the receiver would throw it away: nothing moved */
     bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
     bool probe;         /* asks with one byte whether the window is still closed */
-    bool closed;        /* both ends are done now */
     bool restarted;     /* a SYN with another number: what the sender sent before is void */
-    uint8_t reason;     /* why: enum mb_end_reason */
     uint8_t old_state;  /* of the side the last call updated */
     uint8_t new_state;
     int64_t offset;     /* stream offset of the first payload byte; negative: before the stream */
@@ -41,15 +39,15 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 /* Who is the client, judged by the first packet |p| of a flow: its sender
  * (MB_CLIENT), or its receiver if |p| is a SYN/ACK (MB_SERVER). */
 int mb__tcp_first_sender(const struct mb_packet *p);
-/* The short way for what most packets are: the next bytes of |side|, or an ACK,
- * between two established endpoints, inside the window. Does what the long way
- * below does. False: it is not such a segment, and nothing was done. */
-bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb_packet *p);
+/* What the short way of advance.h leaves to be done where |p|, whose numbers it has
+ * taken, may change a state. */
+void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb_packet *p);
 
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */
 void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);
-/* The other side got it: takes acknowledgement, window and reset. */
+/* The other side got it: takes acknowledgement, window and reset. Marks the flow
+ * as closed if both ends are done now, as mb__tcp_fin() does. */
 void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);
 /* If all that |side| sent before its FIN has arrived, the other side takes the
  * FIN. Whether it did so just now. */

@@ -142,24 +142,24 @@ struct mb_packet {
     struct mb_addr dst;     /* network byte order */
     uint16_t sport;         /* TCP, UDP, SCTP; ICMP echo: identifier; other ICMP: type */
     uint16_t dport;         /* TCP, UDP, SCTP; ICMP echo: identifier; other ICMP: code */
-    uint16_t vlan[2];       /* 802.1Q ids, outermost first */
-    uint16_t ip_id;         /* IPv4 identification; IPv6: low half of the fragment id */
-    uint16_t link;          /* link-layer type of the frame (LINKTYPE_ number) */
     uint16_t window;        /* TCP: window field, not scaled */
+    uint16_t urgent;        /* TCP: urgent pointer */
     uint32_t seq;           /* TCP: sequence number */
     uint32_t ack;           /* TCP: acknowledgement number */
     uint32_t net_off;       /* where net is in the frame; meaningless if reassembled */
-    uint16_t urgent;        /* TCP: urgent pointer */
-    uint8_t tcp_flags;      /* TCP: MB_TCP_ bits */
+    uint16_t vlan[2];       /* 802.1Q ids, outermost first */
+    uint16_t link;          /* link-layer type of the frame (LINKTYPE_ number) */
     uint8_t vlans;          /* how many 802.1Q tags, 0 to 2 kept */
-    uint8_t ip_proto;       /* transport protocol, extension headers passed */
-    uint8_t ttl;            /* TTL or hop limit */
-    uint8_t tos;            /* DSCP and ECN byte */
     uint8_t tunnels;        /* tunnel headers taken off */
     uint8_t icmp_type;      /* ICMP, ICMPv6 */
     uint8_t icmp_code;      /* ICMP, ICMPv6 */
     uint8_t anomaly;        /* first decode anomaly, enum mb_anomaly; 0: none */
     uint8_t source;         /* which source it came from, counted from 0 */
+    uint16_t ip_id;         /* IPv4 identification; IPv6: low half of the fragment id */
+    uint8_t ip_proto;       /* transport protocol, extension headers passed */
+    uint8_t ttl;            /* TTL or hop limit */
+    uint8_t tos;            /* DSCP and ECN byte */
+    uint8_t tcp_flags;      /* TCP: MB_TCP_ bits */
 };
 
 /* Checksums. VERIFY looks at all of them and leaves bad packets out of flows.
@@ -359,9 +359,8 @@ struct mb_flow {
     uint8_t timer_kind;      /* which of the idle times applies */
     uint32_t rtt_server;     /* SYN to SYN/ACK, microseconds; 0: unknown */
     uint32_t rtt_client;     /* SYN/ACK to ACK, microseconds; 0: unknown */
-    uint32_t link[6];        /* wheel and age links; the flow floor's */
+    uint32_t link[5];        /* wheel and age links; the flow floor's */
     uint32_t anomalies;      /* odd segments counted */
-    uint32_t spare;
     struct mb_endpoint end[2]; /* by enum mb_side */
 };
 

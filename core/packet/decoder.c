@@ -35,7 +35,7 @@ struct mb__decoder *mb__decoder_new(const struct mb_config *config, const struct
     struct mb__decoder *d = calloc(1, sizeof *d);
     if (d == NULL)
         return NULL;
-    *d = (struct mb__decoder){.config = config, .key = key, .stats = stats};
+    *d = (struct mb__decoder){.config = config, .key = key, .stats = stats, .tick = -1};
     d->defrag = mb__defrag_new(config, key, memory, stats);
     if (d->defrag == NULL) {
         free(d);
@@ -77,6 +77,7 @@ void mb__decoder_expire(struct mb__decoder *d, int64_t now)
 
 /* ---- the short way ------------------------------------------------------- */
 
+#define CLOCK_SHIFT 30 /* fragments are looked through about once a second */
 #define SHORT_IP 14                  /* where the IPv4 header is */
 #define SHORT_L4 (SHORT_IP + 20)     /* no options */
 #define SHORT_TCP (SHORT_L4 + 20)
@@ -118,9 +119,10 @@ static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
 
 /* Decodes the packets that make up nearly all traffic in one go, writing each
  * field once. False: not such a packet, nothing was done. The walk gives the
- * same result for each packet that this accepts; a test compares them. */
-static inline bool decode_short(struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
-                                struct mb_packet *p)
+ * same result for each packet that this accepts; a test compares them. Counting
+ * is the caller's: it may do that for many at once. */
+static inline bool decode_short(const struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
+                                uint8_t source, struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
     if (!is_short(b, frame->caplen) || b[SHORT_IP + 8] <= d->farthest)
@@ -146,25 +148,22 @@ static inline bool decode_short(struct mb__decoder *d, const struct mb_frame *fr
     p->tunnel_id = 0;
     mb__addr_v4(&p->src, ip + 12);
     mb__addr_v4(&p->dst, ip + 16);
-    p->vlan[0] = p->vlan[1] = 0;
-    p->ip_id = mb__be16(ip + 4);
-    p->link = MB__LINK_ETHERNET;
     p->net_off = SHORT_IP;
+    p->vlan[0] = p->vlan[1] = 0;
+    p->link = MB__LINK_ETHERNET;
     p->vlans = p->tunnels = 0;
+    p->icmp_type = p->icmp_code = 0;
+    p->anomaly = MB_ANOMALY_NONE;
+    p->source = source;
+    p->ip_id = mb__be16(ip + 4);
     p->ip_proto = ip[9];
     p->ttl = ip[8];
     p->tos = ip[1];
-    p->icmp_type = p->icmp_code = 0;
-    p->anomaly = MB_ANOMALY_NONE;
-    p->source = 0;
     if (tcp)
         mb__tcp_fields(p, l4);
     else
         mb__udp_fields(p, l4);
     p->hash = mb__packet_hash(p, d->config, d->key);
-    d->stats->packets_ip++;
-    d->stats->packets_tcp += tcp;
-    d->stats->packets_udp += !tcp;
     return true;
 }
 
@@ -311,11 +310,82 @@ __attribute__((noinline)) static int decode_walk(struct mb__decoder *d, int link
     return mb__cursor_left(&w.parts) > 0 ? walk_parts(&w, n, frame, number, link) : n;
 }
 
+/* Whether the short way is open: it knows one link type and no checksums. */
+static bool goes_short(const struct mb__decoder *d, int link)
+{
+    return link == MB__LINK_ETHERNET && d->config->checksums == MB_CHECKSUMS_IGNORE;
+}
+
+/* |packets| went the short way, |tcp| of them TCP. */
+static void count_short(struct mb_stats *s, uint64_t packets, uint64_t tcp)
+{
+    s->packets_ip += packets;
+    s->packets_tcp += tcp;
+    s->packets_udp += packets - tcp;
+}
+
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS])
 {
-    if (link == MB__LINK_ETHERNET && d->config->checksums == MB_CHECKSUMS_IGNORE
-        && decode_short(d, frame, number, out))
-        return 1;
-    return decode_walk(d, link, frame, number, out);
+    if (!goes_short(d, link) || !decode_short(d, frame, number, 0, out))
+        return decode_walk(d, link, frame, number, out);
+    count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
+    return 1;
+}
+
+/* ---- bursts --------------------------------------------------------------- */
+
+static inline const struct mb_frame *next_frame(struct mb__decoder *d, const struct mb_frame *frame,
+                                                struct mb_frame *mended)
+{
+    d->frames++;
+    if (frame->ts < d->now || frame->ts > MB__LATEST) {
+        d->stats->backward_time += frame->ts < d->now;
+        *mended = *frame;
+        mended->ts = frame->ts > MB__LATEST ? MB__LATEST : d->now;
+        frame = mended;
+    }
+    d->now = frame->ts;
+    if (d->now >> CLOCK_SHIFT != d->tick) {
+        d->tick = d->now >> CLOCK_SHIFT;
+        mb__decoder_expire(d, d->now);
+    }
+    return frame;
+}
+
+const struct mb_frame *mb__decoder_next(struct mb__decoder *d, const struct mb_frame *frame, struct mb_frame *mended)
+{
+    return next_frame(d, frame, mended);
+}
+
+uint64_t mb__decoder_number(const struct mb__decoder *d)
+{
+    return d->frames;
+}
+
+int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
+                     struct mb_packet out[MB__BATCH], int *packets, uint8_t *packets_of)
+{
+    const bool may_be_short = goes_short(d, link);
+    uint64_t short_ones = 0, short_tcp_ones = 0;
+    int done = 0, at = 0;
+    for (; done < n && at + MB__MAX_LAYERS <= MB__BATCH; done++) {
+        struct mb_packet *p = &out[at];
+        struct mb_frame mended;
+        const struct mb_frame *frame = next_frame(d, &frames[done], &mended);
+        int count = 1;
+        if (may_be_short && decode_short(d, frame, d->frames, source, p)) {
+            short_ones++;
+            short_tcp_ones += p->ip_proto == MB__PROTO_TCP;
+        } else {
+            count = decode_walk(d, link, frame, d->frames, p);
+            for (int i = 0; i < count; i++)
+                p[i].source = source;
+        }
+        packets_of[done] = (uint8_t)count;
+        at += count;
+    }
+    count_short(d->stats, short_ones, short_tcp_ones);
+    *packets = at;
+    return done;
 }

@@ -19,6 +19,8 @@
 #include "mosbox.h"
 
 #define MB__MAX_LAYERS 8 /* most packets that one frame gives */
+#define MB__BATCH (MB_BURST + MB__MAX_LAYERS) /* packets decoded before they are looked up */
+#define MB__LATEST ((int64_t)1 << 62) /* in 2116: a later time is taken for this one, so that timeouts can be added */
 
 struct mb__decoder;
 
@@ -49,6 +51,18 @@ void mb__decoder_count_in(struct mb__decoder *d, struct mb_stats *stats);
  * taken as it is and source is left 0. */
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS]);
+/* The next frame in number, for mb__decode(), its time made never to go backward nor
+ * beyond MB__LATEST (the former is counted): |frame|, or |mended| if it had to be
+ * changed. Fragments that waited too long by then are let go. */
+const struct mb_frame *mb__decoder_next(struct mb__decoder *d, const struct mb_frame *frame, struct mb_frame *mended);
+/* The number of that frame, from 1. */
+uint64_t mb__decoder_number(const struct mb__decoder *d);
+/* Decodes one frame of |frames| after the other, as long as |out| has room for
+ * whatever the next may give: |n| of them, or fewer. Their number; that of the
+ * packets in |*packets|, and of each frame's in |packets_of|. Times and numbers
+ * are those of mb__decoder_next(); packets get |source|. */
+int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
+                     struct mb_packet out[MB__BATCH], int *packets, uint8_t *packets_of);
 #define MB__PROTO_BIT(proto) (UINT64_C(1) << (proto))
 
 /* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport

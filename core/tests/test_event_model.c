@@ -205,7 +205,7 @@ static void run(uint32_t base, bool with_flow, unsigned seed)
         bool any = false;
         for (int h = 0; h < 3; h++)
             any |= subtree_listens(&now, 0, h);
-        uint64_t bits = with_flow ? subject->events : mb__events_global(es);
+        uint64_t bits = with_flow ? subject->events : *mb__events_global(es);
         CHECK_INT(bits, any ? (long long)1 << base : 0);
     }
     listeners_teardown();

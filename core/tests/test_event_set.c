@@ -52,15 +52,15 @@ static void test_events_bits(void)
     mb_off(mon[0], a, (uint32_t)child, 0);
     CHECK(a->events == BIT(MB_EV_PACKET));
     CHECK(mb__events_wanted(es) == (BIT(MB_EV_RETRANSMIT) | BIT(MB_EV_PACKET)));
-    CHECK(mb__events_global(es) == 0);
+    CHECK(*mb__events_global(es) == 0);
     mb_on(mon[0], NULL, MB_EV_RAW, 0, hear, "r");
     mb_on(mon[1], NULL, MB_EV_RAW, 0, hear, "r");
     mb_on(mon[1], NULL, MB_EV_DATA, 0, hear, "d");
-    CHECK(mb__events_global(es) == BIT(MB_EV_RAW));
+    CHECK(*mb__events_global(es) == BIT(MB_EV_RAW));
     mb_off(mon[0], NULL, MB_EV_RAW, 0);
-    CHECK(mb__events_global(es) == BIT(MB_EV_RAW));
+    CHECK(*mb__events_global(es) == BIT(MB_EV_RAW));
     mb_off(mon[1], NULL, MB_EV_RAW, 0);
-    CHECK(mb__events_global(es) == 0);
+    CHECK(*mb__events_global(es) == 0);
     CHECK(mb__events_wanted(es) >> MB_EV_RAW & 1);
     listeners_teardown();
 }

@@ -188,7 +188,7 @@ static int show(struct mb_engine *e, struct mb_flow *flow, int side, const struc
 static int show_urgent(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                        const uint8_t *byte)
 {
-    mb__stream_take_mark(flow, side);
+    mb__stream_take_mark(&e->streams, flow, side);
     if (byte == NULL || !mb__heard(flow, MB_EV_URGENT))
         return 0;
     struct mb_event ev = event_of(e, flow, side, p, MB_EV_URGENT, MB_HOOK_NONE);

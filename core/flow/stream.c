@@ -10,6 +10,7 @@ struct piece {
     uint64_t offset;  /* stream offset of the first byte that counts */
     uint32_t len;     /* bytes that count */
     uint32_t skip;    /* bytes in front that no longer do */
+    uint32_t lead;    /* bytes in front of the first that counts, as it was sent */
     uint32_t room;    /* bytes allocated for data; 0: only the range is known */
     uint8_t data[];
 };
@@ -107,7 +108,7 @@ static void settle(struct mb__stream_config *c, struct mb_flow *flow)
     if (a->pieces + b->pieces > 0 || a->taken != NULL || b->taken != NULL)
         return;
     wait_del(s);
-    if (a->room + b->room > 0)
+    if (a->room + b->room > 0 || a->mark + b->mark > 0)
         return;
     mb__memory_free(c->memory, s, sizeof *s);
     flow->streams = NULL;
@@ -184,6 +185,7 @@ static void cut_front(struct half *h, struct piece *p, uint32_t n)
 {
     p->offset += n;
     p->skip += n;
+    p->lead += n;
     p->len -= n;
     h->pending -= n;
 }
@@ -194,13 +196,15 @@ static void cut_back(struct half *h, struct piece *p, uint32_t n)
     h->pending -= n;
 }
 
-/* A new piece behind |*before|, which it becomes. */
-static bool put_between(const struct mb__stream_config *c, struct half *h, struct piece **before, uint64_t offset,
-                        const uint8_t *data, uint64_t len)
+/* The bytes [at, at + len) of a segment sent as |fresh| become a piece behind
+ * |*before|, which it becomes. */
+static bool put_between(const struct mb__stream_config *c, struct half *h, struct piece **before,
+                        struct mb__extent sent, const uint8_t *data, uint64_t at, uint64_t len)
 {
-    struct piece *fresh = piece_new(c, h, offset, data, len);
+    struct piece *fresh = piece_new(c, h, at, part_of(data, at - sent.begin), len);
     if (fresh == NULL)
         return false;
+    fresh->lead = (uint32_t)(at - sent.begin);
     link_after(h, *before, fresh);
     *before = fresh;
     return true;
@@ -216,6 +220,7 @@ static bool give_way(const struct mb__stream_config *c, struct half *h, struct p
         struct piece *back = piece_new(c, h, end, part_of(bytes_of(p), end - p->offset), end_of(p) - end);
         if (back == NULL)
             return false;
+        back->lead = p->lead + (uint32_t)(end - p->offset);
         link_after(h, p, back);
     }
     if (keeps_front) {
@@ -229,33 +234,58 @@ static bool give_way(const struct mb__stream_config *c, struct half *h, struct p
     return true;
 }
 
+/* Mentat's TCP trims a newcomer where a piece that it does not cover begins, and
+ * only then compares it with the one before it. Where [offset, end) ends for it. */
+static uint64_t reach(const struct mb__stream_config *c, const struct half *h, uint64_t offset, uint64_t end)
+{
+    if (!mb__overlap_is_mentat(c->overlap))
+        return end;
+    for (const struct piece *p = h->first; p != NULL && p->offset < end; p = p->next)
+        if (p->offset > offset && end_of(p) > end)
+            return p->offset;
+    return end;
+}
+
+/* Whether |fresh| stands where it overlaps |p|. Linux holds segments as they were
+ * sent and reads the bytes of the one that begins first; others hold what is left
+ * of them. Mentat puts one that begins with the first of all behind that. */
+static bool fresh_wins(const struct mb__stream_config *c, const struct half *h, struct mb__extent fresh,
+                       const struct piece *p)
+{
+    struct mb__extent old = {p->offset, end_of(p)};
+    if (mb__overlap_is_linux(c->overlap))
+        old.begin -= p->lead;
+    if (mb__overlap_is_mentat(c->overlap) && p == h->first && old.begin == fresh.begin)
+        return fresh.end > old.end;
+    return mb__overlap_fresh_wins(MB__OVERLAP_TCP, c->overlap, fresh, old);
+}
+
 /* Puts |data| in, sorted. Where it overlaps a piece, either the piece gives way or
  * what is new is cut around it, as the policy says of how the two lie. */
 static int put_by_policy(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data,
                          size_t len)
 {
-    struct mb__extent fresh = {offset, offset + len};
-    uint64_t at = offset, end = offset + len;
+    struct mb__extent fresh = {offset, reach(c, h, offset, offset + len)};
+    uint64_t at = offset, end = fresh.end;
     struct piece *before = NULL;
     for (struct piece *p = h->first; p != NULL && p->offset < end; p = before == NULL ? h->first : before->next) {
-        struct mb__extent old = {p->offset, end_of(p)};
-        if (old.end <= at) {
+        if (end_of(p) <= at) {
             before = p;
-        } else if (mb__overlap_fresh_wins(MB__OVERLAP_TCP, c->overlap, fresh, old)) {
+        } else if (fresh_wins(c, h, fresh, p)) {
             bool stays_in_front = p->offset < at;
             if (!give_way(c, h, before, p, at, end))
                 return MB_ENOMEM;
             if (stays_in_front)
                 before = p;
         } else {
-            if (p->offset > at && !put_between(c, h, &before, at, part_of(data, at - offset), p->offset - at))
+            if (p->offset > at && !put_between(c, h, &before, fresh, data, at, p->offset - at))
                 return MB_ENOMEM;
             at = end_of(p);
             before = p;
         }
     }
     bool rest = at < end;
-    return rest && !put_between(c, h, &before, at, part_of(data, at - offset), end - at) ? MB_ENOMEM : 0;
+    return rest && !put_between(c, h, &before, fresh, data, at, end - at) ? MB_ENOMEM : 0;
 }
 
 static int put_piece(const struct mb__stream_config *c, struct half *h, uint64_t offset, const uint8_t *data, size_t len)
@@ -329,7 +359,7 @@ size_t mb__stream_to_mark(const struct mb_flow *flow, int side, size_t len)
     return h == NULL || h->mark <= next ? len : min64(h->mark - 1 - next, len);
 }
 
-void mb__stream_take_mark(struct mb_flow *flow, int side)
+void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     struct half *h = half_of(flow, side);
     struct mb_endpoint *end = &flow->end[side];
@@ -338,6 +368,7 @@ void mb__stream_take_mark(struct mb_flow *flow, int side)
     end->stream_seq++;
     h->mark = 0;
     h->unshifted = end->next;
+    settle(c, flow);
 }
 
 /* ---- what was here before ------------------------------------------------- */

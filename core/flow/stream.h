@@ -88,7 +88,7 @@ int mb__stream_mark(const struct mb__stream_config *c, struct mb_flow *flow, int
 /* How many of the next |len| bytes come before the marked one; |len| if it is not among them. */
 size_t mb__stream_to_mark(const struct mb_flow *flow, int side, size_t len);
 /* The marked byte is the next one: it is taken out, all behind it moves up by one. */
-void mb__stream_take_mark(struct mb_flow *flow, int side);
+void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int side);
 /* |view| was delivered: adds it to the history and moves |next| on. The bytes
  * as they are now in the history, or |view| itself where none is kept. */
 struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);

@@ -30,6 +30,8 @@ struct piece {
     struct piece *next;
     uint32_t begin; /* offset in the datagram's fragmentable part */
     uint32_t end;
+    uint32_t skip;  /* bytes in front that gave way */
+    uint32_t room;  /* bytes allocated */
     uint8_t bytes[];
 };
 
@@ -116,7 +118,7 @@ void mb__decoder_hosts(struct mb__decoder *d, const struct mb__prefixes *hosts)
 
 static void free_piece(struct mb__defrag *g, struct piece *piece)
 {
-    mb__memory_free(g->memory, piece, sizeof *piece + piece->end - piece->begin);
+    mb__memory_free(g->memory, piece, sizeof *piece + piece->room);
 }
 
 /* Takes |dg| out of its bucket. */
@@ -280,6 +282,8 @@ static bool add_piece(struct mb__defrag *g, struct mb_packet *p, struct datagram
         return false;
     piece->begin = begin;
     piece->end = end;
+    piece->skip = 0;
+    piece->room = end - begin;
     memcpy(piece->bytes, bytes, end - begin);
     piece->next = *at;
     *at = piece;
@@ -296,41 +300,72 @@ struct outcome {
     bool overlap; /* some of its bytes were here already */
 };
 
-/* Puts the bytes [begin, end) into the gaps between the pieces; where there
- * are bytes already, the policy of their receiver tells which stand. A copy of a whole
- * piece with the same bytes is a duplicate of the network's making. */
+/* Makes room for [begin, end) in the piece at |*at|, which overlaps it. What is
+ * left of it in front stays there, and |*at| moves behind that. False: no room
+ * for what is left of it behind. */
+static bool give_way(struct mb__defrag *g, struct mb_packet *p, struct datagram *dg, struct piece ***at,
+                     uint32_t begin, uint32_t end)
+{
+    struct piece *old = **at;
+    bool keeps_front = old->begin < begin, keeps_back = old->end > end;
+    const uint8_t *bytes = old->bytes + old->skip;
+    if (keeps_front && keeps_back && !add_piece(g, p, dg, &old->next, end, old->end, bytes + (end - old->begin)))
+        return false;
+    if (keeps_front) {
+        dg->filled -= old->end - begin;
+        old->end = begin;
+        *at = &old->next;
+    } else if (keeps_back) {
+        dg->filled -= end - old->begin;
+        old->skip += end - old->begin;
+        old->begin = end;
+    } else {
+        **at = old->next;
+        if (dg->last == old)
+            dg->last = NULL; /* until the newcomer takes its place */
+        dg->filled -= old->end - old->begin;
+        dg->count--;
+        free_piece(g, old);
+    }
+    return true;
+}
+
+/* A copy of a whole piece with the same bytes is of the network's making. */
+static bool is_duplicate(const struct piece *old, uint32_t begin, uint32_t end, const uint8_t *bytes)
+{
+    return old->begin == begin && old->end == end && memcmp(old->bytes + old->skip, bytes, end - begin) == 0;
+}
+
+/* Puts the bytes [begin, end) in; where there are bytes already, the policy of
+ * their receiver tells which stand: either the old piece gives way, or what is
+ * new is cut around it. */
 static struct outcome insert(struct mb__defrag *g, struct mb_packet *p, struct datagram *dg, uint32_t begin,
                              uint32_t end, const uint8_t *bytes)
 {
     struct outcome outcome = {false, false};
     struct piece **at = dg->last != NULL && begin >= dg->last->end ? &dg->last->next : &dg->pieces;
     int policy = g->hosts != NULL ? mb__prefixes_of(g->hosts, &dg->key.dst) : g->config->overlap;
-    struct mb__extent fresh = {begin, end};
     uint32_t pos = begin;
-    while (pos < end) {
-        struct piece *old = *at;
-        if (old != NULL && old->end <= pos) {
+    for (struct piece *old = *at; old != NULL && old->begin < end; old = *at) {
+        if (old->end <= pos) {
             at = &old->next;
             continue;
         }
-        if (old != NULL && old->begin <= pos) {
-            uint32_t upto = old->end < end ? old->end : end;
-            uint8_t *there = old->bytes + (pos - old->begin);
-            bool duplicate = old->begin == begin && old->end == end && memcmp(there, bytes, end - begin) == 0;
-            outcome.overlap |= !duplicate;
-            struct mb__extent extent = {old->begin, old->end};
-            if (mb__overlap_fresh_wins(MB__OVERLAP_IP, policy, fresh, extent))
-                memcpy(there, bytes + (pos - begin), upto - pos);
-            pos = upto;
-            continue;
+        outcome.overlap |= !is_duplicate(old, begin, end, bytes);
+        if (mb__overlap_fresh_wins(MB__OVERLAP_IP, policy, (struct mb__extent){begin, end},
+                                   (struct mb__extent){old->begin, old->end})) {
+            outcome.full |= !give_way(g, p, dg, &at, pos, end);
+        } else {
+            if (old->begin > pos)
+                outcome.full |= !add_piece(g, p, dg, at, pos, old->begin, bytes + (pos - begin));
+            pos = old->end;
+            at = &old->next;
         }
-        uint32_t upto = old != NULL && old->begin < end ? old->begin : end;
-        if (!add_piece(g, p, dg, at, pos, upto, bytes + (pos - begin))) {
-            outcome.full = true;
+        if (outcome.full)
             return outcome;
-        }
-        pos = upto;
     }
+    if (pos < end)
+        outcome.full = !add_piece(g, p, dg, at, pos, end, bytes + (pos - begin));
     return outcome;
 }
 
@@ -400,7 +435,7 @@ static const struct done *assemble(struct mb__defrag *g, struct datagram *dg)
     g->done = done;
     memcpy(done->bytes, dg->head, dg->head_len);
     for (const struct piece *piece = dg->pieces; piece != NULL; piece = piece->next)
-        memcpy(done->bytes + dg->head_len + piece->begin, piece->bytes, piece->end - piece->begin);
+        memcpy(done->bytes + dg->head_len + piece->begin, piece->bytes + piece->skip, piece->end - piece->begin);
     if (dg->key.version == 4)
         mend_ipv4(done->bytes, dg->head_len, len);
     else

@@ -131,11 +131,13 @@ static bool timestamp_too_old(const struct mb_flow *flow, int side, const struct
 }
 
 /* RFC 7323 4.3: only such a segment's timestamp counts. The last ACK may be on its way yet: it
- * lies between the last one seen and what has arrived. */
-static bool covers_last_ack(const struct mb_endpoint *from, const struct mb_packet *p)
+ * lies between the last one seen and what has arrived. Linux looks at no timestamp beside an
+ * ACK that is older than another. */
+static bool covers_last_ack(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
 {
     return mb__seq_diff(p->seq, from->snd_una) <= 0 &&
-           mb__seq_diff(p->seq + segment_len(p), from->stream_seq + (uint32_t)from->next) >= 0;
+           mb__seq_diff(p->seq + segment_len(p), from->stream_seq + (uint32_t)from->next) >= 0 &&
+           mb__seq_diff(p->ack, to->snd_una) >= 0;
 }
 
 /* The reason to throw a segment of a synchronised connection away, or 0. */
@@ -152,7 +154,7 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
     if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr)) {
         if (timestamp_too_old(flow, side, p, tsval))
             return MB_ANOMALY_TCP_PAWS;
-        if (tsval + 1 != from->ts_recent && covers_last_ack(from, p))
+        if (tsval + 1 != from->ts_recent && covers_last_ack(from, to, p))
             from->ts_recent = tsval;
     }
     return 0;
@@ -298,10 +300,23 @@ static bool probes_window(const struct mb_flow *flow, const struct mb_endpoint *
            p->seq == from->snd_max && p->seq == from->stream_seq + (uint32_t)from->next;
 }
 
+/* RFC 9293 3.10.7.3: who waits for the answer to its SYN takes nothing before it. Once it
+ * acknowledges something it has had the answer, though the tap did not see it. */
+static bool awaits_syn(const struct mb_endpoint *from, const struct mb_endpoint *to)
+{
+    return to->state == MB_TCP_SYN_SENT && has(to, MB_SIDE_ISN) && !has(from, MB_SIDE_SYNC) &&
+           !(to->tcp_flags & MB_TCP_ACK);
+}
+
 /* Where a segment lies in sequence space, and what that moves. */
 static void send_segment(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side];
+    if (awaits_syn(from, &flow->end[!side])) {
+        step->anomaly = MB_ANOMALY_TCP_WINDOW;
+        step->rejected = true;
+        return;
+    }
     infer_established(flow, side, p);
     step->anomaly = judge_segment(flow, side, p);
     if (step->anomaly != 0) {
@@ -393,7 +408,8 @@ static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (!has(to, MB_SIDE_SYNC))
         return;
-    mb__receive_window(from, to, p);
+    if (mb__seq_diff(p->ack, to->snd_una) >= 0) /* else its window is old as well */
+        mb__receive_window(from, to, p);
     if (mb__seq_diff(p->ack, to->snd_nxt) > 0)
         to->snd_nxt = p->ack; /* lost at the tap */
     if (mb__seq_diff(p->ack, to->snd_una) > 0)

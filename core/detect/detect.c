@@ -153,6 +153,16 @@ void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats)
     stats->pcre_limits = d->matcher.pcre_limits;
 }
 
+void mb__detect_add(struct mb_detect *d, const struct mb_detect_stats *stats)
+{
+    d->stats.alerts += stats->alerts;
+    d->stats.suppressed += stats->suppressed;
+    d->stats.overflow += stats->overflow;
+    d->stats.candidates += stats->candidates;
+    d->stats.drops += stats->drops;
+    d->matcher.pcre_limits += stats->pcre_limits;
+}
+
 /* ---- events ---------------------------------------------------------------- */
 
 static struct mb__state *state_of(struct mb_detect *d, struct mb_flow *flow)

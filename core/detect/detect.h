@@ -134,6 +134,8 @@ void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, con
 /* Bytes that detection keeps of each flow at least; of NULL 0. */
 size_t mb__detect_flow_bytes(const struct mb_detect *d);
 bool mb__detect_inline(const struct mb_detect *d);
+/* Adds what another counted. */
+void mb__detect_add(struct mb_detect *d, const struct mb_detect_stats *stats);
 void mb__detect_free(struct mb_detect *d);
 
 /* ---- between the files of this folder -------------------------------------- */

@@ -906,6 +906,58 @@ size_t mb_tally_size(const struct mb_tally *t);
 /* How many groups made room for larger ones. */
 uint64_t mb_tally_evicted(const struct mb_tally *t);
 
+/* ---- workers ------------------------------------------------------------ */
+
+/* Several processes over one capture, each with the flows of its share, write
+ * together what one would have written, in the same order. One process makes
+ * the workers, opens all else through them, and forks:
+ *
+ *   w = mb_workers_new(2, err);
+ *   s = mb_workers_source(w, path, err);
+ *   e = mb_engine_new(...); o = mb_output_new(...); mb_workers_output(w, o); ...
+ *   each child n:  mb_workers_join(w, n, e); runs and finishes e on s;
+ *                  mb_workers_leave(w, e, false); hands mb_engine_result(e) over
+ *   the parent:    while (mb_workers_merge(w, 100) > 0) ...; mb_engine_add() of
+ *                  each result; closes the outputs
+ *
+ * Limits of flows and of memory are divided among the workers: which flows go
+ * when one is reached is not what it is in one process. Neither are thresholds
+ * and host bits of rules, which are kept by each worker for itself. */
+#define MB_WORKERS_MAX 64
+
+struct mb_workers;
+
+/* What |count| workers share. NULL and a sentence. */
+struct mb_workers *mb_workers_new(unsigned count, char *err);
+void mb_workers_free(struct mb_workers *w);
+/* As mb_source_file(): the file is read once for all workers. The first source
+ * is opened before the fork; later ones by each worker, in the same order. */
+struct mb_source *mb_workers_source(struct mb_workers *w, const char *path, char *err);
+/* What the workers write to |o| or |writer| (borrowed) comes from the parent,
+ * in order. Before the fork. 0, MB_ELIMIT (32 of both) or MB_ENOMEM. */
+int mb_workers_output(struct mb_workers *w, struct mb_output *o);
+int mb_workers_writer(struct mb_workers *w, struct mb_writer *writer);
+/* In a child, before the first frame: it is worker |own|, from 0, and |e| its
+ * engine. The child is killed should its parent end. */
+void mb_workers_join(struct mb_workers *w, unsigned own, struct mb_engine *e);
+/* In a child: nothing more comes from it. |failed|: what others write after the
+ * place where |e| is does not count. */
+void mb_workers_leave(struct mb_workers *w, const struct mb_engine *e, bool failed);
+/* In the parent: writes what has come and waits at most |ms| milliseconds if
+ * nothing has. > 0: go on, 0: all have left, < 0: it could not be written. */
+int mb_workers_merge(struct mb_workers *w, unsigned ms);
+/* Whether a worker has failed: the others need not go on. */
+bool mb_workers_failed(const struct mb_workers *w);
+/* Frames that all workers are done with. */
+uint64_t mb_workers_frames(const struct mb_workers *w);
+/* What the engine counted, with its tallies, as bytes for another process of
+ * this program. Writes them if |size| is enough; how many they are. */
+size_t mb_engine_result(const struct mb_engine *e, void *buf, size_t size);
+/* Adds the result of another engine with the same tallies. 0; 1 if it met a limit
+ * that all flows share, so that one process may have come to another result;
+ * MB_EINVAL if it is no result, or MB_ENOMEM. */
+int mb_engine_add(struct mb_engine *e, const void *result, size_t len);
+
 /* ---- rules -------------------------------------------------------------- */
 
 /* A set of rules is compiled outside (mosbox/rules, in Python) into one small

@@ -76,6 +76,50 @@ static int read_some(struct mb__input *in, uint8_t *p, size_t size, size_t *got,
     }
 }
 
+/* ---- bytes that several workers read ---- */
+
+static int tap_read(void *arg, uint8_t *p, size_t size, uint64_t offset)
+{
+    struct mb__input *in = arg;
+    size_t got;
+    if (!in->regular || !in->owns_fd) { /* all workers have the same description of the open file */
+        int rc = read_some(in, p, size, &got, NULL);
+        return rc != 0 ? rc : (int)got;
+    }
+    ssize_t len;
+    do {
+        len = pread(in->fd, p, size, (off_t)offset);
+    } while (len < 0 && errno == EINTR);
+    return len < 0 ? mb__code_of_errno(errno) : (int)len;
+}
+
+/* The next chunk of the tap, of which |keep| bytes are still needed: its length,
+ * 0 at the end, IDLE or an error. */
+static int tap_take(struct mb__input *in, size_t keep, char *err)
+{
+    int got;
+    do {
+        got = mb__tap_take(in->tap, mb__tap_position(in->tap) - keep, tap_read, in);
+    } while (got == MB__SOURCE_IDLE && in->patient);
+    if (got == MB_ELIMIT)
+        return mb__say(got, err, "%s: a record is too large for several workers", in->name);
+    return got >= 0 || got == MB__SOURCE_IDLE ? got : mb__say(got, err, "%s: %s", in->name, mb_error_text(got));
+}
+
+/* What is left stays where it is, and the chunk comes behind it. */
+static int tap_more(struct mb__input *in, char *err)
+{
+    size_t left = mb__input_left(in);
+    uint64_t at = mb__tap_position(in->tap) - left;
+    int got = tap_take(in, left, err);
+    if (got < 0)
+        return got;
+    in->at = mb__tap_at(in->tap, at);
+    in->end = in->at + left + (size_t)got;
+    in->ended = got == 0;
+    return got != 0;
+}
+
 static int plain_more(struct mb__input *in, char *err)
 {
     size_t got;
@@ -109,7 +153,7 @@ static int gzip_start(struct mb__input *in, char *err)
         z->raw = in->buf;
         z->size = in->size;
         z->read = mb__input_left(in);
-        z->z.next_in = in->buf;
+        z->z.next_in = (uint8_t *)in->at;
         z->z.avail_in = (unsigned)z->read;
     }
     in->at = in->end = in->buf = NULL;
@@ -128,6 +172,14 @@ static int gzip_feed(struct mb__input *in, char *err)
         got = left < MB__INPUT_LIMIT ? (size_t)left : MB__INPUT_LIMIT;
         z->z.next_in = (uint8_t *)in->memory + z->fed;
         z->fed += got;
+    } else if (in->tap != NULL) {
+        uint64_t at = mb__tap_position(in->tap);
+        int rc = tap_take(in, 0, err);
+        if (rc < 0)
+            return rc;
+        got = (size_t)rc;
+        z->z.next_in = (uint8_t *)mb__tap_at(in->tap, at);
+        z->read += got;
     } else {
         int rc = read_some(in, z->raw, z->size, &got, err);
         if (rc != 0)
@@ -185,7 +237,9 @@ int mb__input_more(struct mb__input *in, char *err)
 {
     if (in->z != NULL)
         return gzip_more(in, err);
-    return in->ended || in->memory != NULL ? 0 : plain_more(in, err);
+    if (in->ended || in->memory != NULL)
+        return 0;
+    return in->tap != NULL ? tap_more(in, err) : plain_more(in, err);
 }
 
 /* Brings the first bytes and looks whether they are gzip. */
@@ -211,6 +265,8 @@ static int open_file(struct mb__input *in, const char *path, char *err)
     if (S_ISDIR(st.st_mode))
         return mb__say(MB_EIO, err, "%s: %s", in->name, strerror(EISDIR));
     in->regular = S_ISREG(st.st_mode);
+    if (in->tap != NULL && mb__tap_joined(in->tap) && !in->regular && in->owns_fd)
+        return mb__say(MB_EIO, err, "%s is no file: several workers can read a pipe only as the first", in->name);
     if (in->regular) {
         in->total = (uint64_t)st.st_size;
         posix_fadvise(in->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -218,10 +274,14 @@ static int open_file(struct mb__input *in, const char *path, char *err)
     return 0;
 }
 
-int mb__input_open(struct mb__input *in, const char *path, char *err)
+int mb__input_open(struct mb__input *in, struct mb__tap *tap, const char *path, char *err)
 {
     memset(in, 0, sizeof *in);
     in->fd = -1;
+    in->tap = tap;
+    in->begin = tap != NULL ? mb__tap_position(tap) : 0;
+    if (tap != NULL)
+        in->at = in->end = mb__tap_at(tap, in->begin);
     in->patient = true;
     in->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
     if (in->name == NULL)
@@ -258,6 +318,8 @@ void mb__input_close(struct mb__input *in)
 
 uint64_t mb__input_offset(const struct mb__input *in)
 {
+    if (in->tap != NULL && in->z == NULL)
+        return mb__tap_position(in->tap) - in->begin - mb__input_left(in);
     const uint8_t *start = in->memory != NULL && in->z == NULL ? in->memory : in->buf;
     return start == NULL ? 0 : in->gone + (uint64_t)(in->at - start);
 }

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/tap.h"
+
 #define MB__INPUT_LIMIT (32u << 20) /* the most bytes a record may have */
 
 struct mb__input {
@@ -29,6 +31,8 @@ struct mb__input {
     uint8_t *buf;          /* the window's memory; NULL: memory of the caller's */
     size_t size;           /* bytes of |buf| */
     uint64_t gone;         /* bytes that were in |buf| before its first */
+    struct mb__tap *tap;   /* the file's bytes come from there, and the window is in it; NULL: from |fd| */
+    uint64_t begin;        /* where they begin in its stream */
     const uint8_t *memory; /* the caller's, |total| bytes; NULL: |fd| is read */
     uint64_t total;        /* size of the file; 0: unknown */
     struct mb__inflate *z; /* gzip: state and raw bytes; NULL: plain */
@@ -40,9 +44,10 @@ struct mb__input {
     bool ended;            /* there is no more */
 };
 
-/* Opens |path| ("-": standard input) and brings its first bytes. 0, or < 0 and
- * a sentence in |err|; mb__input_close() is due in both cases. */
-int mb__input_open(struct mb__input *in, const char *path, char *err);
+/* Opens |path| ("-": standard input) and brings its first bytes, through |tap|
+ * (borrowed) if several workers read it. 0, or < 0 and a sentence in |err|;
+ * mb__input_close() is due in both cases. */
+int mb__input_open(struct mb__input *in, struct mb__tap *tap, const char *path, char *err);
 /* The same over |len| bytes in memory. */
 int mb__input_memory(struct mb__input *in, const void *bytes, size_t len, char *err);
 void mb__input_close(struct mb__input *in);

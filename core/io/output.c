@@ -4,11 +4,12 @@
 #include <stdlib.h>
 
 #include "base/say.h"
-#include "io/drain.h"
+#include "io/writer.h"
 #include "mosbox.h"
 
 struct mb_output {
     struct mb__drain drain;
+    struct mb__lane *lane; /* a worker's: where all goes instead */
     bool line_buffered;
 };
 
@@ -23,8 +24,20 @@ struct mb_output *mb_output_new(const char *path, bool append, bool line_buffere
         free(o);
         return NULL;
     }
+    o->lane = NULL;
     o->line_buffered = line_buffered;
     return o;
+}
+
+void mb__output_lane(struct mb_output *o, struct mb__lane *lane)
+{
+    o->lane = lane;
+    o->drain.len = 0;
+}
+
+struct mb__drain *mb__output_drain(struct mb_output *o)
+{
+    return &o->drain;
 }
 
 /* Text longer than the buffer, in pieces; what fails may be cut. */
@@ -46,6 +59,10 @@ static int write_long(struct mb_output *o, const char *bytes, size_t len)
 
 int mb_output_write(struct mb_output *o, const char *bytes, size_t len)
 {
+    if (o->lane != NULL) {
+        mb__lane_put(o->lane, bytes, len);
+        return 0;
+    }
     int rc = write_long(o, bytes, len);
     if (rc == 0 && o->line_buffered && len > 0 && memchr(bytes, '\n', len) != NULL)
         rc = mb__drain_flush(&o->drain);

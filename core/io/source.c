@@ -36,13 +36,18 @@ static struct mb_source *open_format(struct mb__input *in, char *err)
     return s;
 }
 
-struct mb_source *mb_source_file(const char *path, char *err)
+struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *err)
 {
     struct mb__input in;
-    if (mb__input_open(&in, path, err) == 0)
+    if (mb__input_open(&in, tap, path, err) == 0)
         return open_format(&in, err);
     mb__input_close(&in);
     return NULL;
+}
+
+struct mb_source *mb_source_file(const char *path, char *err)
+{
+    return mb__source_tap(NULL, path, err);
 }
 
 struct mb_source *mb__source_memory(const void *bytes, size_t len, char *err)

@@ -8,6 +8,7 @@
 #ifndef MB_IO_SOURCE_H
 #define MB_IO_SOURCE_H
 
+#include "io/tap.h"
 #include "mosbox.h"
 
 #define MB__SOURCE_IDLE (-1000) /* burst(): nothing just now; ask again */
@@ -41,6 +42,8 @@ struct mb_source {
  * without an answer. */
 int mb__source_burst(struct mb_source *s, struct mb_frame *frames, int max, int *link);
 
+/* As mb_source_file(), for workers that read the file through |tap| (borrowed). */
+struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *err);
 /* A source over the bytes of a capture file in memory, borrowed until it is
  * freed. NULL and a sentence in |err|. */
 struct mb_source *mb__source_memory(const void *bytes, size_t len, char *err);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/say.h"
-#include "io/drain.h"
 #include "io/writer.h"
 #include "mosbox.h"
 
@@ -14,6 +13,7 @@
 
 struct mb_writer {
     struct mb__drain drain;
+    struct mb__lane *lane; /* a worker's: where all goes instead */
     int link; /* LINKTYPE_ number in the header */
 };
 
@@ -43,6 +43,7 @@ struct mb_writer *mb_writer_new(const char *path, int linktype, char *err)
         free(w);
         return NULL;
     }
+    w->lane = NULL;
     w->link = linktype;
     put_header(w, linktype);
     return w;
@@ -53,6 +54,17 @@ int mb__writer_link(const struct mb_writer *w)
     return w->link;
 }
 
+void mb__writer_lane(struct mb_writer *w, struct mb__lane *lane)
+{
+    w->lane = lane;
+    w->drain.len = 0;
+}
+
+struct mb__drain *mb__writer_drain(struct mb_writer *w)
+{
+    return &w->drain;
+}
+
 int mb_writer_put(struct mb_writer *w, const struct mb_frame *frame)
 {
     int rc;
@@ -61,6 +73,10 @@ int mb_writer_put(struct mb_writer *w, const struct mb_frame *frame)
     uint32_t header[4] = {(uint32_t)seconds, (uint32_t)rest, frame->caplen, frame->wirelen};
     if (frame->caplen > SNAPLEN)
         return MB_EINVAL;
+    if (w->lane != NULL) {
+        mb__lane_put_both(w->lane, header, sizeof header, frame->data, frame->caplen);
+        return 0;
+    }
     uint8_t *p = mb__drain_room(&w->drain, sizeof header + frame->caplen, &rc);
     if (p == NULL)
         return rc;

@@ -40,6 +40,8 @@ void mb__outputs_ending(struct mb__outputs *o);
 /* All flows have ended: writes the closing lines that a format asks for. For
  * mb_engine_finish(); NULL is fine. 0 or the code of a failed write. */
 int mb__outputs_finish(struct mb__outputs *o);
+/* The tally that was made as number |n|, from 0; NULL: there is none. */
+struct mb_tally *mb__outputs_tally(const struct mb__outputs *o, uint32_t n);
 /* For mb_engine_free(); NULL is fine. */
 void mb__outputs_free(struct mb__outputs *o);
 
@@ -98,6 +100,13 @@ void mb__tally_free(struct mb_tally *t);
 int mb__tally_add(struct mb_tally *t, const struct mb_flow *flow);
 /* A copy, to which live flows may be added without being counted twice. */
 struct mb_tally *mb__tally_copy(const struct mb_tally *t);
+/* Counts a group that another tally of the same kind has. 0 or MB_ENOMEM. */
+int mb__tally_add_row(struct mb_tally *t, const struct mb_tally_row *row);
+void mb__tally_add_evicted(struct mb_tally *t, uint64_t evicted);
+/* Whether groups that flows may still be added to have made room for others. */
+bool mb__tally_let_groups_go(const struct mb_tally *t);
+/* All mb_tally_size() rows, in no order. */
+const struct mb_tally_row *mb__tally_all(const struct mb_tally *t);
 /* As mb_tally_top(), of the flows added so far. */
 size_t mb__tally_top(const struct mb_tally *t, const char *by, struct mb_tally_row *rows, size_t max);
 

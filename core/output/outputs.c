@@ -193,6 +193,11 @@ int mb__outputs_finish(struct mb__outputs *o)
     return err;
 }
 
+struct mb_tally *mb__outputs_tally(const struct mb__outputs *o, uint32_t n)
+{
+    return o != NULL && n < (uint32_t)o->tally_count ? o->tallies[n] : NULL;
+}
+
 void mb__outputs_free(struct mb__outputs *o)
 {
     if (o == NULL)

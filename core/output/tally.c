@@ -341,6 +341,26 @@ static int add_single(struct mb_tally *t, const struct mb_tally_row *r)
     return 0;
 }
 
+int mb__tally_add_row(struct mb_tally *t, const struct mb_tally_row *row)
+{
+    return t->key == MB_TALLY_FLOW ? add_single(t, row) : add_grouped(t, row);
+}
+
+void mb__tally_add_evicted(struct mb_tally *t, uint64_t evicted)
+{
+    t->evicted += evicted;
+}
+
+bool mb__tally_let_groups_go(const struct mb_tally *t)
+{
+    return t->key != MB_TALLY_FLOW && t->evicted > 0;
+}
+
+const struct mb_tally_row *mb__tally_all(const struct mb_tally *t)
+{
+    return t->rows;
+}
+
 /* What a host sent and received, in the other's place if it was the server. */
 static int add_hosts(struct mb_tally *t, struct mb_tally_row *r, const struct mb_flow *flow)
 {

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lane -- chunks through rings, and their merge */
+#include "io/lane.h"
+
+#include "mosbox.h"
+
+#define PATIENCE 100              /* ms until a full lane is looked at again */
+#define PIECE (MB__LANE_SIZE / 4) /* longer texts are put in pieces of the same order */
+#define WAKE (MB__LANE_SIZE / 4)  /* bytes in a lane that are worth waking the parent for */
+
+struct chunk {
+    struct mb__order order;
+    uint64_t len; /* bytes that follow; the next chunk begins at a multiple of 8 */
+};
+
+static size_t padded(size_t len)
+{
+    return sizeof(struct chunk) + ((len + 7) & ~(size_t)7);
+}
+
+/* ---- the worker's end ---- */
+
+static void wait_for_room(struct mb__lane *l, size_t size)
+{
+    for (;;) {
+        uint32_t seen = atomic_load(&l->ends->room);
+        l->taken = atomic_load_explicit(&l->ends->taken, memory_order_acquire);
+        if (MB__LANE_SIZE - (l->put - l->taken) >= size)
+            return;
+        mb__bell_ring(l->bell);
+        mb__bell_wait(&l->ends->room, seen, PATIENCE);
+    }
+}
+
+void mb__lane_put_both(struct mb__lane *l, const void *head, size_t head_len, const void *bytes, size_t len)
+{
+    struct chunk chunk = {.order = *l->order, .len = head_len + len};
+    size_t size = padded(head_len + len);
+    if (MB__LANE_SIZE - (l->put - l->taken) < size)
+        wait_for_room(l, size);
+    uint8_t *p = l->ring + l->put % MB__LANE_SIZE;
+    memcpy(p, &chunk, sizeof chunk);
+    if (head_len > 0)
+        memcpy(p + sizeof chunk, head, head_len);
+    if (len > 0)
+        memcpy(p + sizeof chunk + head_len, bytes, len);
+    l->put += size;
+    atomic_store_explicit(&l->ends->put, l->put, memory_order_release);
+    if (l->put - l->told >= WAKE) {
+        l->told = l->put;
+        mb__bell_ring(l->bell);
+    }
+}
+
+void mb__lane_put(struct mb__lane *l, const void *bytes, size_t len)
+{
+    for (const uint8_t *p = bytes; len > 0;) {
+        size_t n = len < PIECE ? len : PIECE;
+        mb__lane_put_both(l, NULL, 0, p, n);
+        p += n;
+        len -= n;
+    }
+}
+
+/* ---- the parent's end ---- */
+
+static const struct mb__order never = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
+
+/* The first chunk that is known of; NULL: none. */
+static const struct chunk *first_chunk(const struct mb__lane *l)
+{
+    return l->put == l->taken ? NULL : (const struct chunk *)(const void *)(l->ring + l->taken % MB__LANE_SIZE);
+}
+
+/* The least order that can still come from worker |i|; |*there|: its chunk is there. */
+static struct mb__order least(const struct mb__merge *m, unsigned i, bool *there)
+{
+    struct mb__lane *l = &m->lane[i];
+    const struct mb__lane_worker *w = &m->worker[i];
+    *there = true;
+    if (first_chunk(l) != NULL)
+        return first_chunk(l)->order;
+    /* first what the worker says of itself, then its lane: what it put before is seen */
+    uint64_t frames = atomic_load_explicit(&w->frames, memory_order_acquire);
+    bool left = atomic_load(&w->left), failed = atomic_load(&w->has_failed);
+    l->put = atomic_load_explicit(&l->ends->put, memory_order_acquire);
+    if (first_chunk(l) != NULL)
+        return first_chunk(l)->order;
+    *there = false;
+    return failed ? w->failed : left ? never : (struct mb__order){.frame = frames + 1};
+}
+
+/* The worker whose chunk comes next, and what the others cannot go below.
+ * |count|: nobody's can be told to be next. */
+static unsigned choose(const struct mb__merge *m, struct mb__order *limit)
+{
+    struct mb__order first = never;
+    unsigned best = m->count;
+    bool is_there = false;
+    *limit = never;
+    for (unsigned i = 0; i < m->count; i++) {
+        bool there;
+        struct mb__order order = least(m, i, &there);
+        if (best == m->count || mb__order_before(&order, &first)) {
+            *limit = best == m->count ? never : first;
+            first = order;
+            best = i;
+            is_there = there;
+        } else if (mb__order_before(&order, limit)) {
+            *limit = order;
+        }
+    }
+    return is_there ? best : m->count;
+}
+
+static int drain_put(struct mb__drain *out, const void *bytes, size_t len)
+{
+    int err;
+    void *p = mb__drain_room(out, len, &err);
+    if (p == NULL)
+        return err;
+    memcpy(p, bytes, len);
+    out->len += len;
+    return 0;
+}
+
+/* Whether another worker has brought the same. */
+static bool is_repeated(const struct mb__merge *m, unsigned from, const struct mb__order *order)
+{
+    return m->begun && m->from != from && !mb__order_before(&m->last, order);
+}
+
+static void tell_taken(struct mb__lane *l)
+{
+    if (l->told == l->taken)
+        return;
+    l->told = l->taken;
+    atomic_store_explicit(&l->ends->taken, l->taken, memory_order_release);
+    mb__bell_ring(&l->ends->room);
+}
+
+/* Takes the chunks of lane |i| that are not above |limit|. 0 or < 0. */
+static int take_up_to(struct mb__merge *m, unsigned i, const struct mb__order *limit, struct mb__drain *out)
+{
+    struct mb__lane *l = &m->lane[i];
+    const struct chunk *c;
+    while ((c = first_chunk(l)) != NULL && !mb__order_before(limit, &c->order)) {
+        if (!is_repeated(m, i, &c->order)) {
+            int err = drain_put(out, c + 1, c->len);
+            if (err < 0)
+                return err;
+            m->last = c->order;
+            m->from = i;
+            m->begun = true;
+        }
+        l->taken += padded(c->len);
+    }
+    if (l->taken - l->told >= WAKE)
+        tell_taken(l);
+    return 0;
+}
+
+int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out)
+{
+    uint64_t before = 0, after = 0;
+    struct mb__order limit;
+    int err = 0;
+    for (unsigned i = 0; i < m->count; i++)
+        before += m->lane[i].taken;
+    for (unsigned best; err == 0 && (best = choose(m, &limit)) != m->count;)
+        err = take_up_to(m, best, &limit, out);
+    for (unsigned i = 0; i < m->count; i++) {
+        after += m->lane[i].taken;
+        tell_taken(&m->lane[i]);
+    }
+    return err < 0 ? err : (int64_t)(after - before);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lane -- what one worker writes to one output, on its way to the parent
+ *
+ *   worker 0   [ frame 3 | bytes ][ frame 9 | bytes ] ...   \
+ *                                                            > least order first --> output
+ *   worker 1   [ frame 5 | bytes ][ frame 6 | bytes ] ...   /
+ *
+ * A lane is a ring (base/ring.h) with one writer and one reader. Each chunk in it
+ * has the order (base/order.h) of what was written, and orders in a lane rise.
+ * The parent takes the chunk of least order, once it knows that no lane will
+ * bring a lesser one: each lane has a next chunk, or its worker is done with the
+ * chunk's frame, or with all.
+ *
+ * What all workers write (heads and feet of files) has one order, and is taken
+ * from the first that brings it.
+ */
+#ifndef MB_IO_LANE_H
+#define MB_IO_LANE_H
+
+#include "base/order.h"
+#include "base/ring.h"
+#include "io/drain.h"
+
+#define MB__LANE_SIZE ((size_t)1 << 20) /* bytes of a ring */
+
+/* A worker as all its lanes see it, in shared memory. */
+struct mb__lane_worker {
+    _Alignas(MB__CACHE_LINE) _Atomic uint64_t frames; /* it is done with */
+    struct mb__order failed;                          /* where it failed, if |has_failed| */
+    _Atomic uint32_t has_failed;
+    _Atomic uint32_t left;                            /* nothing more comes */
+};
+
+/* What one lane's ends share. */
+struct mb__lane_ends {
+    _Alignas(MB__CACHE_LINE) _Atomic uint64_t put;   /* bytes ever put */
+    _Alignas(MB__CACHE_LINE) _Atomic uint64_t taken; /* bytes ever taken */
+    mb__bell room;                                   /* some were taken */
+};
+
+/* One end of a lane. What the other end does is looked up only when what is
+ * known of it is used up: a cache line that two processors write is slow. */
+struct mb__lane {
+    uint8_t *ring;
+    struct mb__lane_ends *ends;
+    mb__bell *bell;                /* the parent's: something was put */
+    const struct mb__order *order; /* the worker's: where it is */
+    uint64_t put;                  /* as this end knows it */
+    uint64_t taken;
+    uint64_t told;                 /* of what this end did, the other one knows this */
+};
+
+/* Puts bytes into the lane, waiting until there is room. Cannot fail. */
+void mb__lane_put(struct mb__lane *l, const void *bytes, size_t len);
+/* The same for two runs of bytes that belong together and fit into a lane's half. */
+void mb__lane_put_both(struct mb__lane *l, const void *head, size_t head_len, const void *bytes, size_t len);
+
+/* The parent's side of one output: the lanes of all workers. */
+struct mb__merge {
+    struct mb__lane *lane;           /* |count| of them */
+    struct mb__lane_worker *worker;  /* likewise */
+    unsigned count;                  /* at most MB_WORKERS_MAX */
+    struct mb__order last;           /* what was taken last, */
+    unsigned from;                   /* and from whom */
+    bool begun;
+};
+
+/* Takes all that is in order to |out|: how many bytes, or the code of what failed. */
+int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* workers -- several processes, one capture: the parts joined, their sums taken
+ *
+ *   parent:  mb_workers_new(), opens source, outputs, engine, rules
+ *      |fork
+ *      +---- worker 0: mb_workers_join(), runs to the end, mb_workers_leave()
+ *      +---- worker 1: the same                 |            |
+ *      |                                        | lanes      | mb_engine_result()
+ *   parent:  mb_workers_merge() until all have left  <-------+
+ *            mb_engine_add() of each result
+ *
+ * Each worker has the parent's engine, copied by the fork, and of its flows
+ * those of its shard (packet/shard.h). It sees all frames (io/tap.h), so that
+ * clocks and numbers are the same everywhere, and what it writes goes through
+ * lanes (io/lane.h) to the parent, which alone writes to files.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#include "base/say.h"
+#include "engine.h"
+#include "io/lane.h"
+#include "io/tap.h"
+#include "io/source.h"
+#include "io/writer.h"
+
+#define MAX_WAYS 32 /* outputs, and a writer */
+
+struct shared {
+    mb__bell bell; /* the parent's: a worker has something for it */
+    struct mb__lane_worker worker[MB_WORKERS_MAX];
+    struct mb__lane_ends ends[MAX_WAYS][MB_WORKERS_MAX];
+};
+
+/* One output or the writer, and its lanes. */
+struct way {
+    struct mb_output *output;
+    struct mb_writer *writer;
+    struct mb__lane lane[MB_WORKERS_MAX];
+    struct mb__merge merge;
+};
+
+struct mb_workers {
+    unsigned count;
+    unsigned own; /* in a worker: which one it is */
+    unsigned ways;
+    struct mb__tap *tap;
+    struct shared *shared;
+    struct way way[MAX_WAYS];
+};
+
+struct mb_workers *mb_workers_new(unsigned count, char *err)
+{
+    if (count == 0 || count > MB_WORKERS_MAX) {
+        mb__say(MB_EINVAL, err, "there are 1 to %d workers", MB_WORKERS_MAX);
+        return NULL;
+    }
+    struct mb_workers *w = calloc(1, sizeof *w);
+    if (w != NULL) {
+        w->count = count;
+        w->tap = mb__tap_new(count);
+        w->shared = mb__shared_new(sizeof *w->shared);
+    }
+    if (w == NULL || w->tap == NULL || w->shared == NULL) {
+        mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
+        mb_workers_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void mb_workers_free(struct mb_workers *w)
+{
+    if (w == NULL)
+        return;
+    for (unsigned n = 0; n < w->ways; n++)
+        for (unsigned i = 0; i < w->count; i++)
+            mb__ring_free(w->way[n].lane[i].ring, MB__LANE_SIZE);
+    mb__shared_free(w->shared, sizeof *w->shared);
+    mb__tap_free(w->tap);
+    free(w);
+}
+
+struct mb_source *mb_workers_source(struct mb_workers *w, const char *path, char *err)
+{
+    return mb__source_tap(w->tap, path, err);
+}
+
+static int add_way(struct mb_workers *w, struct mb_output *o, struct mb_writer *writer)
+{
+    if (w->ways == MAX_WAYS)
+        return MB_ELIMIT;
+    struct way *way = &w->way[w->ways];
+    *way = (struct way){.output = o, .writer = writer};
+    way->merge = (struct mb__merge){.lane = way->lane, .worker = w->shared->worker, .count = w->count};
+    for (unsigned i = 0; i < w->count; i++) {
+        way->lane[i].ends = &w->shared->ends[w->ways][i];
+        way->lane[i].bell = &w->shared->bell;
+        way->lane[i].ring = mb__ring_new(MB__LANE_SIZE);
+    }
+    w->ways++; /* what was made is freed with the rest */
+    for (unsigned i = 0; i < w->count; i++)
+        if (way->lane[i].ring == NULL)
+            return MB_ENOMEM;
+    return 0;
+}
+
+int mb_workers_output(struct mb_workers *w, struct mb_output *o)
+{
+    return add_way(w, o, NULL);
+}
+
+int mb_workers_writer(struct mb_workers *w, struct mb_writer *writer)
+{
+    return add_way(w, NULL, writer);
+}
+
+/* ---- in a worker ---------------------------------------------------------- */
+
+/* Each worker has its share of what is limited in all. */
+static void share_limits(struct mb_engine *e, unsigned count)
+{
+    e->config.max_flows = e->config.max_flows / count > 0 ? e->config.max_flows / count : 1;
+    e->config.max_memory /= count;
+    e->waiting.limit /= count;
+    e->parsing.limit /= count; /* fragments are everybody's */
+}
+
+void mb_workers_join(struct mb_workers *w, unsigned own, struct mb_engine *e)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would take what it writes */
+    w->own = own;
+    mb__tap_join(w->tap, own);
+    mb__engine_join(e, w->count, own, &w->shared->worker[own].frames);
+    share_limits(e, w->count);
+    for (unsigned n = 0; n < w->ways; n++) {
+        struct mb__lane *lane = &w->way[n].lane[own];
+        lane->order = mb__engine_order(e);
+        if (w->way[n].output != NULL)
+            mb__output_lane(w->way[n].output, lane);
+        else
+            mb__writer_lane(w->way[n].writer, lane);
+    }
+}
+
+void mb_workers_leave(struct mb_workers *w, const struct mb_engine *e, bool failed)
+{
+    struct mb__lane_worker *own = &w->shared->worker[w->own];
+    if (failed) {
+        own->failed = *mb__engine_order(e);
+        atomic_store(&own->has_failed, 1);
+    }
+    mb__tap_leave(w->tap);
+    atomic_store(&own->left, 1);
+    mb__bell_ring(&w->shared->bell);
+}
+
+/* ---- in the parent -------------------------------------------------------- */
+
+static bool all_left(const struct mb_workers *w)
+{
+    for (unsigned i = 0; i < w->count; i++)
+        if (!atomic_load(&w->shared->worker[i].left))
+            return false;
+    return true;
+}
+
+/* Takes what is in order from all lanes: how many bytes, or < 0. */
+static int64_t take_all(struct mb_workers *w)
+{
+    int64_t bytes = 0;
+    for (unsigned n = 0; n < w->ways; n++) {
+        struct way *way = &w->way[n];
+        struct mb__drain *out = way->output != NULL ? mb__output_drain(way->output) : mb__writer_drain(way->writer);
+        int64_t taken = mb__merge_take(&way->merge, out);
+        if (taken < 0)
+            return taken;
+        bytes += taken;
+    }
+    return bytes;
+}
+
+/* A worker that failed ends the run where it failed; those that write beyond
+ * are not waited for. */
+static bool any_failed(const struct mb_workers *w)
+{
+    for (unsigned i = 0; i < w->count; i++)
+        if (atomic_load(&w->shared->worker[i].has_failed))
+            return true;
+    return false;
+}
+
+int mb_workers_merge(struct mb_workers *w, unsigned ms)
+{
+    uint32_t seen = atomic_load(&w->shared->bell);
+    bool over = all_left(w);
+    int64_t bytes = take_all(w);
+    if (bytes < 0)
+        return (int)bytes;
+    if (bytes > 0)
+        return 1;
+    if (over)
+        return 0;
+    mb__bell_wait(&w->shared->bell, seen, ms);
+    return 1;
+}
+
+bool mb_workers_failed(const struct mb_workers *w)
+{
+    return any_failed(w);
+}
+
+uint64_t mb_workers_frames(const struct mb_workers *w)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < w->count; i++) {
+        uint64_t frames = atomic_load(&w->shared->worker[i].frames);
+        least = frames < least ? frames : least;
+    }
+    return least;
+}
+
+/* ---- sums ----------------------------------------------------------------- */
+
+/* What one worker counted, as bytes: this, then for each tally of the engine a
+ * struct tally_part and its rows. */
+struct result {
+    uint32_t magic;
+    uint32_t tallies;
+    int64_t now;
+    int64_t began;
+    uint64_t refused; /* buffers that there was no memory for */
+    struct mb_stats stats;
+    struct mb_detect_stats detect;
+};
+
+struct tally_part {
+    uint64_t rows;
+    uint64_t evicted;
+};
+
+#define MAGIC 0x31524b57u
+
+size_t mb_engine_result(const struct mb_engine *e, void *buf, size_t size)
+{
+    struct result r = {.magic = MAGIC, .now = e->now, .began = e->began};
+    mb_engine_stats(e, &r.stats);
+    r.refused = e->waiting.refused + e->parsing.refused;
+    if (e->detect != NULL)
+        mb_detect_stats(e->detect, &r.detect);
+    struct mb_tally *t;
+    size_t need = sizeof r;
+    for (; (t = mb__outputs_tally(e->outputs, r.tallies)) != NULL; r.tallies++)
+        need += sizeof(struct tally_part) + mb_tally_size(t) * sizeof(struct mb_tally_row);
+    if (buf == NULL || size < need)
+        return need;
+    uint8_t *p = buf;
+    memcpy(p, &r, sizeof r);
+    p += sizeof r;
+    for (uint32_t n = 0; n < r.tallies; n++) {
+        t = mb__outputs_tally(e->outputs, n);
+        struct tally_part part = {mb_tally_size(t), mb_tally_evicted(t)};
+        memcpy(p, &part, sizeof part);
+        memcpy(p + sizeof part, mb__tally_all(t), part.rows * sizeof(struct mb_tally_row));
+        p += sizeof part + part.rows * sizeof(struct mb_tally_row);
+    }
+    return need;
+}
+
+/* Frames are counted by all workers, all else by who did the work. */
+static void add_stats(struct mb_stats *sum, const struct mb_stats *s)
+{
+    struct mb_stats before = *sum;
+    uint64_t *to = (uint64_t *)(void *)sum;
+    const uint64_t *from = (const uint64_t *)(const void *)s;
+    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
+        to[i] += from[i];
+    sum->frames = before.frames > s->frames ? before.frames : s->frames;
+    sum->frame_bytes = before.frame_bytes > s->frame_bytes ? before.frame_bytes : s->frame_bytes;
+    sum->backward_time = before.backward_time > s->backward_time ? before.backward_time : s->backward_time;
+}
+
+_Static_assert(sizeof(struct mb_stats) % sizeof(uint64_t) == 0, "all counters are 64 bits wide");
+
+/* Adds the rows at |p|, |left| bytes at most: where they end, or NULL. */
+static const uint8_t *add_tally(struct mb_tally *t, const uint8_t *p, size_t left, int *err)
+{
+    struct tally_part part;
+    *err = MB_EINVAL;
+    if (left < sizeof part)
+        return NULL;
+    memcpy(&part, p, sizeof part);
+    left -= sizeof part;
+    p += sizeof part;
+    if (part.rows > left / sizeof(struct mb_tally_row))
+        return NULL;
+    for (uint64_t i = 0; i < part.rows; i++, p += sizeof(struct mb_tally_row)) {
+        struct mb_tally_row row;
+        memcpy(&row, p, sizeof row);
+        if ((*err = mb__tally_add_row(t, &row)) < 0)
+            return NULL;
+    }
+    mb__tally_add_evicted(t, part.evicted);
+    *err = 0;
+    return p;
+}
+
+/* Whether the worker met a limit that all flows share. */
+static bool met_limit(const struct mb_engine *e, const struct result *r)
+{
+    bool groups = false;
+    struct mb_tally *t;
+    for (uint32_t n = 0; (t = mb__outputs_tally(e->outputs, n)) != NULL; n++)
+        groups |= mb__tally_let_groups_go(t);
+    return groups || r->refused > 0 || r->stats.flows_ended[MB_END_EVICTED] > 0;
+}
+
+int mb_engine_add(struct mb_engine *e, const void *result, size_t len)
+{
+    struct result r;
+    const uint8_t *p = result, *end = p + len;
+    if (len < sizeof r)
+        return MB_EINVAL;
+    memcpy(&r, p, sizeof r);
+    p += sizeof r;
+    if (r.magic != MAGIC)
+        return MB_EINVAL;
+    for (uint32_t n = 0; n < r.tallies; n++) {
+        struct mb_tally *t = mb__outputs_tally(e->outputs, n);
+        int err = MB_EINVAL;
+        if (t == NULL || (p = add_tally(t, p, (size_t)(end - p), &err)) == NULL)
+            return err;
+    }
+    add_stats(&e->stats, &r.stats);
+    e->parsing.refused += r.stats.memory_refused;
+    e->parsing.peak += r.stats.stream_memory_peak;
+    if (e->detect != NULL)
+        mb__detect_add(e->detect, &r.detect);
+    e->now = r.now > e->now ? r.now : e->now;
+    e->began = e->began == 0 ? r.began : e->began;
+    return met_limit(e, &r);
+}

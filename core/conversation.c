@@ -478,6 +478,28 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return step->probe ? hold_probe(e, flow, side, p) : segment_data(e, flow, side, p, step->offset);
 }
 
+/* The other side takes the FIN of |side|, if all in front of it is there. */
+static int take_fin(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb__tcp_step step;
+    if (!mb__tcp_fin(flow, side, &step))
+        return 0;
+    int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, &step);
+    return err < 0 ? err : parser_end(e, flow, side, p);
+}
+
+/* The FIN of |side| is acknowledged: so is all in front of it, also what was lost
+ * at the tap. */
+static int settle_fin(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    int64_t acked = mb__tcp_acked(from);
+    if (acked > (int64_t)from->next && from->flags & MB_SIDE_NO_STREAM)
+        from->next = (uint64_t)acked;
+    int err = give_up_holes(e, flow, side, p, acked);
+    return err < 0 ? err : take_fin(e, flow, side, p);
+}
+
 /* The receiver's half of a segment that it accepts. */
 static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                         struct mb__tcp_step *step)
@@ -490,15 +512,14 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
         else
             err = settle_acknowledged(e, flow, !side, p);
     }
+    if (err >= 0 && flow->end[!side].flags & MB_SIDE_FIN_ACKED)
+        err = settle_fin(e, flow, !side, p);
     if (e->config.urgent == MB_URGENT_OOB && p->tcp_flags & MB_TCP_URG)
         mark_urgent(e, flow, side, p, step->offset);
     if (err >= 0 && p->payload_len > 0)
         err = tcp_payload(e, flow, side, p, step);
-    if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN && mb__tcp_fin(flow, side, step)) {
-        err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
-        if (err >= 0)
-            err = parser_end(e, flow, side, p);
-    }
+    if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)
+        err = take_fin(e, flow, side, p);
     return err;
 }
 
@@ -525,13 +546,13 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return err;
 }
 
-/* After the payload of |p|, which came the short way: its FIN, if it has one. */
+/* After the payload of |p|, which came the short way: the FIN that it acknowledges,
+ * and its own. */
 static int closing(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    struct mb__tcp_step step;
-    int err = 0;
-    if (p->tcp_flags & MB_TCP_FIN && mb__tcp_fin(flow, side, &step))
-        err = parser_end(e, flow, side, p);
+    int err = flow->end[!side].flags & MB_SIDE_FIN_ACKED ? settle_fin(e, flow, !side, p) : 0;
+    if (err >= 0 && p->tcp_flags & MB_TCP_FIN)
+        err = take_fin(e, flow, side, p);
     mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
     return err;
 }

@@ -35,7 +35,7 @@ FIRST_SLICE = 1 << 8  # packets between two looks at signals, at first
 LAST_SLICE = 1 << 18
 SLICE_TIME = 0.05  # seconds that a slice should take at most
 LIMITS = {  # counter -> what it counts
-    "flow_limit": "flows made room for others",
+    "flow_limit": "times the flow table was full",
     "stream_limit": "times a stream had no room behind a hole",
     "frag_limit": "times fragments made room for others",
     "memory_refused": "times a parser had no memory",

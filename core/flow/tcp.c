@@ -286,7 +286,9 @@ static void send_fin(struct mb_endpoint *from, const struct mb_endpoint *to, con
 {
     bool crossed = has(to, MB_SIDE_FIN) && mb__seq_diff(p->ack, to->snd_nxt) < 0;
     from->flags |= MB_SIDE_FIN;
-    if (from->state == MB_TCP_ESTABLISHED || from->state == MB_TCP_SYN_RCVD || from->state == MB_TCP_SYN_SENT)
+    if (from->state == MB_TCP_ESTABLISHED && has(to, MB_SIDE_FIN) && !crossed)
+        from->state = MB_TCP_LAST_ACK; /* it has all before the other's FIN, though the tap has not */
+    else if (from->state == MB_TCP_ESTABLISHED || from->state == MB_TCP_SYN_RCVD || from->state == MB_TCP_SYN_SENT)
         from->state = MB_TCP_FIN_WAIT_1;
     else if (from->state == MB_TCP_CLOSE_WAIT)
         from->state = crossed ? MB_TCP_CLOSING : MB_TCP_LAST_ACK;

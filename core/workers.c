@@ -181,16 +181,6 @@ static int64_t take_all(struct mb_workers *w)
     return bytes;
 }
 
-/* A worker that failed ends the run where it failed; those that write beyond
- * are not waited for. */
-static bool any_failed(const struct mb_workers *w)
-{
-    for (unsigned i = 0; i < w->count; i++)
-        if (atomic_load(&w->shared->worker[i].has_failed))
-            return true;
-    return false;
-}
-
 int mb_workers_merge(struct mb_workers *w, unsigned ms)
 {
     uint32_t seen = atomic_load(&w->shared->bell);
@@ -206,9 +196,34 @@ int mb_workers_merge(struct mb_workers *w, unsigned ms)
     return 1;
 }
 
+bool mb_workers_left(const struct mb_workers *w, unsigned n)
+{
+    return atomic_load(&w->shared->worker[n].left);
+}
+
 bool mb_workers_failed(const struct mb_workers *w)
 {
-    return any_failed(w);
+    const struct mb__lane_worker *first = NULL;
+    for (unsigned i = 0; i < w->count; i++) {
+        const struct mb__lane_worker *worker = &w->shared->worker[i];
+        if (atomic_load(&worker->has_failed) &&
+            (first == NULL || mb__order_before(&worker->failed, &first->failed)))
+            first = worker;
+    }
+    for (unsigned i = 0; i < w->count && first != NULL; i++) {
+        const struct mb__lane_worker *worker = &w->shared->worker[i];
+        if (!atomic_load(&worker->left) && atomic_load(&worker->frames) < first->failed.frame)
+            return false;
+    }
+    return first != NULL;
+}
+
+void mb_engine_where(const struct mb_engine *e, uint64_t where[3])
+{
+    const struct mb__order *order = mb__engine_order(e);
+    where[0] = order->frame;
+    where[1] = order->step;
+    where[2] = order->flow;
 }
 
 uint64_t mb_workers_frames(const struct mb_workers *w)

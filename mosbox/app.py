@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import copy
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_type_hints
 
 from mosbox.events import EVENTS, EventKind, Flow, Packet
 from mosbox.hints import did_you_mean
@@ -228,6 +228,17 @@ class App(Command):
         configuration file and their values, {"midstream": False}."""
         return {}
 
+    def merge(self, other: Self) -> None:
+        """Adds the results of another worker's copy of the app to this one's.
+
+        An app that has this method can be run by several workers (--workers):
+        each has start()'s app and a share of the flows, and when all are done
+        their results are merged into one app that has seen no flow, whose
+        table() and finish() are called. Alerts, records, counters and tallies
+        are merged already. `other` has the attributes that can be pickled.
+        """
+        raise NotImplementedError
+
     def writes(self) -> list[str]:
         """The files that the app writes by itself: nothing else may be written there."""
         return []
@@ -266,7 +277,12 @@ class App(Command):
 
     def stop(self) -> None:
         """Ends the run after this packet, as if it were the last."""
-        self._run.session.stop()
+        self._run.stop()
+
+    @property
+    def workers(self) -> int:
+        """How many processes share the flows of this run."""
+        return self._run.plan.workers
 
     @property
     def now(self) -> float:

@@ -224,6 +224,7 @@ def _run_app(
 ) -> None:
     from mosbox.config import read_config
     from mosbox.runner import Plan, Run
+    from mosbox.workers import parse_workers
 
     with _wrong_use():
         config = read_config(
@@ -247,6 +248,7 @@ def _run_app(
             quiet=common.get("quiet", False),
             verbose=common.get("verbose", False),
             signals=True,
+            workers=parse_workers(common.get("workers", 1)),
         )
     with Run(app, plan) as run:
         with _wrong_use():

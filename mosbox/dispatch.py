@@ -85,6 +85,7 @@ class Session:
         self.go_on = go_on  # a function that raised is counted, and the run goes on
         self.failures = 0
         self.first_failure: BaseException | None = None
+        self.first_place = (0, 0, 0)  # where in the run it was
         self.kept: dict[int, Flow] = {}
         self._spare: list[Flow] = []
         self._lent: list[memoryview] = []
@@ -361,7 +362,8 @@ class Session:
         error.add_note(f"in {where} of {self.name}{flow}")
         if self.go_on and isinstance(error, Exception):
             self.failures += 1
-            self.first_failure = self.first_failure or error
+            if self.first_failure is None:
+                self.first_failure, self.first_place = error, self.engine.where()
             return 0
         if self.failure is None:
             self.failure = error

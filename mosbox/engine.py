@@ -29,6 +29,10 @@ class MosboxError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = ffi.string(lib.mb_error_name(code)).decode()
+        self._number = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._number, str(self))
 
 
 _ERRNO = {
@@ -243,6 +247,12 @@ class Engine:
     def now(self) -> int:
         """The packet clock, ns since 1970; 0 before the first packet."""
         return int(lib.mb_engine_now(self.c))
+
+    def where(self) -> tuple[int, int, int]:
+        """Where in the run a worker's engine is: numbers that rise from event to event."""
+        c = ffi.new("uint64_t[3]")
+        lib.mb_engine_where(self.c, c)
+        return c[0], c[1], c[2]
 
     def stats(self) -> dict[str, Any]:
         """The counters of struct mb_stats; those of a kind that are 0 left out."""

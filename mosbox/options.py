@@ -287,6 +287,14 @@ COMMON: tuple[Option, ...] = (
     ),
     _common(
         _RUN,
+        "workers",
+        str | None,
+        None,
+        "share the flows of captures among so many processes; auto: one a processor",
+        metavar="N",
+    ),
+    _common(
+        _RUN,
         "on_error",
         Literal["stop", "continue"] | None,
         None,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,7 @@ class Outputs:
         self.quiet = quiet
         self._line_buffered = line_buffered
         self.records: list[Record] | None = [] if collect else None
+        self._keep: Callable[[Record], None] | None = None
         self.sinks: list[Sink] = []
         self._columns = command.table_columns
         self._flows = getattr(command, "flow_records", False)
@@ -173,8 +174,14 @@ class Outputs:
             sink.output.write(_sentence(record, what, fields))
 
     def _collect(self, record: Record) -> None:
-        if self.records is not None:
+        if self._keep is not None:
+            self._keep(record)
+        elif self.records is not None:
             self.records.append(record)
+
+    def collect_at(self, keep: Callable[[Record], None]) -> None:
+        """Records that would be kept in `records` are given to `keep`."""
+        self._keep = keep
 
     # -- their life
 

@@ -28,6 +28,7 @@ from mosbox.outputs import Outputs, path_of
 
 if TYPE_CHECKING:
     from mosbox.app import App, event
+    from mosbox.workers import Crew
 
 __all__ = ["Plan", "Run", "flows", "run"]
 
@@ -60,12 +61,15 @@ class Plan:
     verbose: bool = False
     collect: bool = False  # keep records in app.records instead of writing them
     signals: bool = False  # SIGINT ends the run, SIGUSR1 tells, SIGHUP reloads
+    workers: int = 1  # processes that share the flows of captures
 
     def validate(self, writes: Iterable[str] = ()) -> None:
         """Raises ValueError or OSError for what cannot work, before anything is written.
         `writes` are files that the app writes by itself."""
         if bool(self.read) == bool(self.interface):
             raise ValueError("packets come from -r FILE or from -i IF, one of them")
+        if self.interface and self.workers > 1:
+            raise ValueError("several workers share captures, not interfaces: --workers needs -r")
         for path in self.read:
             check_readable(path)
         if self.read.count(STDIO) > 1:
@@ -116,7 +120,8 @@ class Run:
         self._stack = ExitStack()
         self._wanted: list[int] = []  # signals not looked at yet
         self._events: dict[str, int] = {}
-        self._interrupted = False
+        self.interrupted = False
+        self.crew: Crew | None = None  # of several workers
 
     def __enter__(self) -> Run:
         return self
@@ -136,6 +141,8 @@ class Run:
         plan, app = self.plan, self.app
         plan.validate(app.writes())
         specs = plan.outputs()
+        if plan.workers > 1:
+            self._split()
         self.source = self._open_source(0)
         live = plan.interface is not None
         self.outputs = app._outputs = Outputs(
@@ -156,10 +163,30 @@ class Run:
         self._listen()
         app.start()
 
+    def _split(self) -> None:
+        """Makes the workers, if the app is one for several."""
+        from mosbox.app import App
+        from mosbox.workers import Crew
+
+        if type(self.app).merge is App.merge:
+            raise ValueError(
+                f"{self.app.name} needs one worker: it does not say how the results of several "
+                "are merged, see merge() in mosbox-app(7)"
+            )
+        self.crew = Crew(self.plan.workers)
+        self._stack.callback(self.crew.close)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is one of several workers, and not their parent."""
+        return self.crew is not None and self.crew.is_worker
+
     def _open_source(self, index: int) -> Source:
         plan = self.plan
         if plan.interface is not None:
             source = Source.live(plan.interface)
+        elif self.crew is not None:
+            source = self.crew.source(plan.read[index])
         else:
             source = Source.file(plan.read[index])
         try:
@@ -209,10 +236,21 @@ class Run:
     def every(self, seconds: float, call: Callable[[], object]) -> int:
         if seconds <= 0:
             raise ValueError("every() needs more than 0 seconds")
+        self.alone("every()")
         return self.session.timer(seconds, call, seconds)
 
     def after(self, seconds: float, call: Callable[[], object]) -> int:
+        self.alone("after()")
         return self.session.timer(seconds, call)
+
+    def stop(self) -> None:
+        self.alone("stop()")
+        self.session.stop()
+
+    def alone(self, what: str) -> None:
+        """What concerns all flows at once can only be done where all flows are."""
+        if self.crew is not None:
+            raise ValueError(f"{self.app.name} needs one worker: it uses {what}")
 
     def raise_event(self, name: str) -> None:
         from mosbox._core import lib
@@ -225,19 +263,26 @@ class Run:
     # -- the run
 
     def go(self) -> None:
-        """All packets of all sources, then the end of all flows."""
+        """The whole run, by this process or by its workers, and what the app makes of it."""
         with self._signals():
-            for index in range(max(1, len(self.plan.read))):
-                if index:
-                    self._next_source(index)
-                self._drain()
-                if self._interrupted or self.engine.stopped:
-                    break
-            self.session.run(self.engine.finish)
+            if self.crew is not None:
+                self.crew.run(self)
+            else:
+                self.work()
         self.app.finish()
         self.outputs.result(self.app.name, self.app.table(), self.engine.now)
         self.outputs.flush()
         self._report()
+
+    def work(self) -> None:
+        """All packets of all sources, then the end of all flows."""
+        for index in range(max(1, len(self.plan.read))):
+            if index:
+                self._next_source(index)
+            self._drain()
+            if self.interrupted or self.engine.stopped:
+                break
+        self.session.run(self.engine.finish)
 
     def _next_source(self, index: int) -> None:
         self.source.close()
@@ -247,21 +292,21 @@ class Run:
         """Runs the source to its end, or until somebody wants to stop."""
         engine, source, session = self.engine, self.source, self.session
         packets, began = FIRST_SLICE, monotonic()
-        with self._progress() as tell:
+        with self.progress() as tell:
             while session.run(lambda: engine.run(source, packets)):  # noqa: B023
                 tell()
-                self._flush()
+                self.flush()
                 packets, began = _next_slice(packets, monotonic() - began), monotonic()
                 if self._wanted:
                     self._attend()
-                if self._interrupted:
+                if self.interrupted:
                     break
         if self._wanted:
             self._attend()
-        if warning := source.warning():
-            self.outputs.say(warning)
+        if (warning := source.warning()) and not (self.crew and self.crew.number > 0):
+            self.outputs.say(warning)  # all workers meet it, the first one tells
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Whoever reads what is written need not wait for a buffer to fill."""
         self.outputs.flush()
         if self.writer is not None:
@@ -297,7 +342,8 @@ class Run:
         counts["anomalies"] = sum(stats["anomalies"].values())
         counts["alerts"] = self.app.alerts
         counts |= self.app.counters
-        return f"{self.app.name}: " + " ".join(f"{k}={v}" for k, v in counts.items())
+        who = f"{self.app.name}, worker {self.crew.number}" if self.crew and self.is_worker else ""
+        return f"{who or self.app.name}: " + " ".join(f"{k}={v}" for k, v in counts.items())
 
     # -- signals
 
@@ -315,18 +361,22 @@ class Run:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
-            if self._interrupted:  # the second one means it
+            if self.interrupted:  # the second one means it
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
-            self._interrupted = True
+            self.interrupted = True
             self.engine.stop()
         else:
             self._wanted.append(number)
 
+    def take_signals(self) -> list[int]:
+        """The signals that nobody has looked at yet."""
+        taken, self._wanted = self._wanted, []
+        return taken
+
     def _attend(self) -> None:
         """Does what signals asked for, between two slices."""
-        wanted, self._wanted = self._wanted, []
-        for number in wanted:
+        for number in self.take_signals():
             if number == signal.SIGUSR1:
                 self.outputs.say(self.status(), always=True)
             elif number == signal.SIGHUP:
@@ -337,15 +387,16 @@ class Run:
             self.app.reload()
         except Exception as error:
             self.outputs.say(f"not reloaded, going on as before: {describe(error)}", always=True)
-        self.outputs.reopen()
+        if not self.is_worker:  # files are the parent's
+            self.outputs.reopen()
 
     # -- the bar
 
     @contextmanager
-    def _progress(self) -> Iterator[Callable[[], None]]:
+    def progress(self) -> Iterator[Callable[[], None]]:
         """A bar on the terminal while a long capture is read; what moves it on."""
         _, total = self.source.progress()
-        if total < BIG or self.plan.quiet or not sys.stderr.isatty():
+        if total < BIG or self.plan.quiet or self.is_worker or not sys.stderr.isatty():
             yield lambda: None
             return
         from rich.console import Console
@@ -393,13 +444,15 @@ def run(
     bpf: str = "",
     settings: dict[str, Any] | None = None,
     on_error: str = "stop",
+    workers: int = 1,
     **options: Any,
 ) -> AnyApp:
     """Runs an app class on a capture and returns the finished app.
 
     Without `output`, its alerts and records are in `app.records`. `settings` are
-    keys of the configuration file, {"timeouts.udp": "30s"}; other keyword
-    arguments are the app's own options.
+    keys of the configuration file, {"timeouts.udp": "30s"}. Several `workers`
+    are processes that share the flows of a capture. Other keyword arguments are
+    the app's own options.
     """
     made = app(**options)
     sources = [] if read is None else list(read) if isinstance(read, list) else [os.fspath(read)]
@@ -413,6 +466,7 @@ def run(
         core=core_settings(settings or {}),
         on_error=on_error,
         collect=not outputs,
+        workers=workers,
     )
     with Run(made, plan) as running:
         running.open()

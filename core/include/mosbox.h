@@ -946,10 +946,15 @@ void mb_workers_leave(struct mb_workers *w, const struct mb_engine *e, bool fail
 /* In the parent: writes what has come and waits at most |ms| milliseconds if
  * nothing has. > 0: go on, 0: all have left, < 0: it could not be written. */
 int mb_workers_merge(struct mb_workers *w, unsigned ms);
-/* Whether a worker has failed: the others need not go on. */
+/* Whether worker |n| has left. */
+bool mb_workers_left(const struct mb_workers *w, unsigned n);
+/* Whether a worker has failed and all others are past that place: they need not go on. */
 bool mb_workers_failed(const struct mb_workers *w);
 /* Frames that all workers are done with. */
 uint64_t mb_workers_frames(const struct mb_workers *w);
+/* Where in the run a worker's engine is, as numbers that rise from callback to
+ * callback: the frame, what it is about to do in it, and the flow. */
+void mb_engine_where(const struct mb_engine *e, uint64_t where[3]);
 /* What the engine counted, with its tallies, as bytes for another process of
  * this program. Writes them if |size| is enough; how many they are. */
 size_t mb_engine_result(const struct mb_engine *e, void *buf, size_t size);

@@ -327,7 +327,9 @@ uint64_t mb__input_offset(const struct mb__input *in)
 void mb__input_progress(const struct mb__input *in, uint64_t *done, uint64_t *total)
 {
     *total = in->total;
-    if (in->z == NULL)
+    if (in->tap != NULL && !mb__tap_joined(in->tap)) /* who waits for the workers */
+        *done = mb__tap_furthest(in->tap) - in->begin;
+    else if (in->z == NULL)
         *done = mb__input_offset(in);
     else
         *done = (in->memory != NULL ? in->z->fed : in->z->read) - in->z->z.avail_in;

@@ -31,7 +31,7 @@ struct shared {
     mb__bell news;           /* a chunk came, or nobody reads any more */
     mb__bell room;           /* a worker has released something */
     atomic_flag reading;     /* a worker reads the next chunk */
-    uint64_t end;            /* the reader's: position behind the last chunk */
+    _Atomic uint64_t end;    /* position behind the last chunk; written by the reader */
     uint64_t offset;         /* the reader's: bytes of this source so far */
     struct chunk chunk[CHUNKS];
     struct user user[];
@@ -98,6 +98,11 @@ uint64_t mb__tap_position(const struct mb__tap *t)
     return t->position;
 }
 
+uint64_t mb__tap_furthest(const struct mb__tap *t)
+{
+    return atomic_load(&t->shared->end);
+}
+
 const uint8_t *mb__tap_at(const struct mb__tap *t, uint64_t position)
 {
     return t->ring + position % MB__TAP_SIZE;
@@ -121,7 +126,7 @@ static size_t room(const struct mb__tap *t)
     slowest(t, &kept, &next);
     if (next != GONE && made - next >= CHUNKS)
         return 0;
-    size_t left = kept == GONE ? MB__TAP_SIZE : MB__TAP_SIZE - (size_t)(t->shared->end - kept);
+    size_t left = kept == GONE ? MB__TAP_SIZE : MB__TAP_SIZE - (size_t)(atomic_load(&t->shared->end) - kept);
     return left < CHUNK / 4 ? 0 : left < CHUNK ? left : CHUNK;
 }
 
@@ -137,13 +142,15 @@ static int read_chunk(struct mb__tap *t, mb__tap_read read, void *arg)
     }
     if (size == 0)
         return MB__SOURCE_IDLE;
-    int got = read(arg, t->ring + s->end % MB__TAP_SIZE, size, s->offset);
+    uint64_t end = atomic_load(&s->end);
+    int got = read(arg, t->ring + end % MB__TAP_SIZE, size, s->offset);
     if (got == MB__SOURCE_IDLE)
         return got;
     uint64_t made = atomic_load(&s->made);
-    s->end += got > 0 ? (uint64_t)got : 0;
+    end += got > 0 ? (uint64_t)got : 0;
     s->offset = got > 0 ? s->offset + (uint64_t)got : 0; /* the next source starts anew */
-    s->chunk[made % CHUNKS] = (struct chunk){s->end, got};
+    s->chunk[made % CHUNKS] = (struct chunk){end, got};
+    atomic_store(&s->end, end);
     atomic_store(&s->made, made + 1);
     return 0;
 }

@@ -41,6 +41,8 @@ typedef int (*mb__tap_read)(void *arg, uint8_t *p, size_t size, uint64_t offset)
 
 /* Where the stream stands: the position after the last chunk taken. */
 uint64_t mb__tap_position(const struct mb__tap *t);
+/* How far the quickest worker has read. */
+uint64_t mb__tap_furthest(const struct mb__tap *t);
 /* The byte at |position| of the stream; those behind it follow. */
 const uint8_t *mb__tap_at(const struct mb__tap *t, uint64_t position);
 /* Releases all before |keep| and takes the next chunk, read with |read| if this

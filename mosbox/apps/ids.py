@@ -77,6 +77,9 @@ class Ids(App):
     def reload(self) -> None:
         raise ValueError("ids reads its rules only at the start")
 
+    def merge(self, other: Ids) -> None:
+        """Alerts are written, and counted by the core."""
+
     def load(self) -> Loaded:
         """The rules, after telling what is wrong with them."""
         classes = Classification()

@@ -122,6 +122,11 @@ class L7fw(App):
         counts = self.tallies[rule, effect]
         counts += Counter(flows=1, packets=flow.packets, bytes=flow.bytes)
 
+    def merge(self, other: L7fw) -> None:
+        rules = {rule.number: rule for rule in (*self.rules.rules, self.rules.default)}
+        for (rule, effect), counts in other.tallies.items():
+            self.tallies[rules.get(rule.number, rule), effect] += counts
+
     def table(self) -> list[Row]:
         rows = sorted(
             self.tallies.items(), key=lambda item: (item[0][0].number or 1 << 30, item[0][1])

@@ -50,9 +50,14 @@ class Stats(App):
         self.ports = Tally(self.engine, "port")
         self.hosts = Tally(self.engine, "host")
         self.talkers = Tally(self.engine, "flow", rows if self.by == "bytes" else 0)
+        if self.interval is not None and self.workers > 1:
+            raise ValueError("--interval shows all flows while they run: it needs one worker")
         if self.interval is not None:
             self.packets = self.octets = 0
             self.every(self.interval, self.tick)
+
+    def merge(self, other: Stats) -> None:
+        """Tallies and counters are all there is, and merged already."""
 
     def tick(self) -> None:
         """What was new in the interval, and the talkers so far."""

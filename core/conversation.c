@@ -693,6 +693,11 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
         flow = *err < 0 ? NULL : mb__flows_add(&e->flows, p, side);
         e->dropped |= flow == NULL && e->config.table_full == MB_FULL_CLOSE;
     }
+    if (flow != NULL && mb__events_attach(e->events, flow, p) < 0) { /* no memory for who listens to it */
+        mb__flows_del(&e->flows, flow);
+        *err = mb__engine_anomaly(e, flow = NULL, side, p, MB_ANOMALY_FLOW_LIMIT);
+        e->dropped |= e->config.table_full == MB_FULL_CLOSE;
+    }
     if (flow == NULL)
         return NULL;
     flow->id = flow_id(e, p);
@@ -704,7 +709,6 @@ static struct mb_flow *make_flow(struct mb_engine *e, const struct mb_packet *p,
     if (e->flows.pool.used > e->stats.flows_peak)
         e->stats.flows_peak = e->flows.pool.used;
     mb__flows_start_timer(&e->flows, flow, p->ip_proto == 6 ? MB__TIMER_TCP_SYN : datagram_timer(flow), e->now);
-    *err = mb__events_attach(e->events, flow, p);
     return flow;
 }
 

@@ -284,6 +284,11 @@ struct mb_detect **mb__engine_detect(const struct mb_engine *e)
     return (struct mb_detect **)&e->detect;
 }
 
+struct mb__memory *mb__engine_memory(struct mb_engine *e)
+{
+    return &e->parsing;
+}
+
 void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     if (e->detect == NULL)
@@ -660,6 +665,7 @@ int mb_engine_finish(struct mb_engine *e)
     }
     e->running = false;
     free(endings);
+    mb__decoder_finish(e->decoder);
     e->order = (struct mb__order){.frame = MB__FRAME_END, .step = MB__STEP_LAST};
     int failed = mb__outputs_finish(e->outputs);
     return err < 0 ? err : failed;

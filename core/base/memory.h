@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct mb__memory {
     uint64_t used;  /* bytes taken now */
@@ -43,12 +44,31 @@ static inline void *mb__memory_alloc(struct mb__memory *m, size_t size)
     return p;
 }
 
+/* The same bytes, all 0. */
+static inline void *mb__memory_zeroed(struct mb__memory *m, size_t size)
+{
+    void *p = mb__memory_alloc(m, size);
+    return p == NULL ? NULL : memset(p, 0, size);
+}
+
 static inline void mb__memory_free(struct mb__memory *m, void *p, size_t size)
 {
     if (p == NULL)
         return;
     m->used -= mb__memory_cost(size);
     free(p);
+}
+
+/* |p| of |size| bytes (NULL: none) moved to |more| bytes. NULL: there is no room,
+ * and |p| is as it was. */
+static inline void *mb__memory_grow(struct mb__memory *m, void *p, size_t size, size_t more)
+{
+    void *grown = mb__memory_alloc(m, more);
+    if (grown == NULL || p == NULL)
+        return grown;
+    memcpy(grown, p, size);
+    mb__memory_free(m, p, size);
+    return grown;
 }
 
 #endif

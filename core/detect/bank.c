@@ -295,10 +295,10 @@ static int compile(struct mb__bank *bank, struct entries *e, char *err)
     hs_compile_error_t *why = NULL;
     if (hs_compile_multi(c.pattern, c.flags, c.id, bank->patterns, HS_MODE_BLOCK, NULL, &bank->db, &why) !=
         HS_SUCCESS) {
+        code = strstr(why->message, "allocate memory") != NULL ? MB_ENOMEM : MB_ESYNTAX; /* it has no code for it */
         if (err != NULL)
             snprintf(err, MB_ERRBUF_SIZE, "Hyperscan: %s", why->message);
         hs_free_compile_error(why);
-        code = MB_ESYNTAX;
     }
 done:
     columns_free(&c);

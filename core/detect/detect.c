@@ -85,6 +85,7 @@ struct mb_detect *mb_detect_new(struct mb_engine *e, const struct mb_rules *r, c
     if (d->config.max_alerts == 0 || d->config.max_alerts > MB__MAX_ALERTS)
         d->config.max_alerts = MB__MAX_ALERTS;
     d->engine = e;
+    d->memory = d->loose.memory = mb__engine_memory(e);
     d->rules = r;
     if (parts_new(d) < 0)
         goto no_memory;
@@ -132,7 +133,8 @@ void mb__detect_free(struct mb_detect *d)
     free(d->work);
     free(d->found);
     free(d->scratch_bytes);
-    free(d->loose.bits);
+    if (d->loose.bits != NULL)
+        mb__memory_free(d->memory, d->loose.bits, d->loose.bit_bytes);
     free(d);
 }
 
@@ -168,7 +170,7 @@ void mb__detect_add(struct mb_detect *d, const struct mb_detect_stats *stats)
 static struct mb__state *state_of(struct mb_detect *d, struct mb_flow *flow)
 {
     struct mb__state *s = mb_flow_user(flow, d->monitor);
-    if (s == NULL && (s = mb__state_new()) != NULL && mb_flow_set_user(flow, d->monitor, s) < 0) {
+    if (s == NULL && (s = mb__state_new(d->memory)) != NULL && mb_flow_set_user(flow, d->monitor, s) < 0) {
         mb__state_free(s);
         return NULL;
     }

@@ -87,6 +87,7 @@ struct mb__work {
 
 struct mb_detect {
     struct mb_engine *engine;
+    struct mb__memory *memory; /* account of what is kept of flows */
     const struct mb_rules *rules;
     struct mb_detect_config config;
     struct mb_monitor *monitor;
@@ -121,6 +122,8 @@ struct mb_detect {
 
 /* Where |e| keeps its rules; NULL in it without any. */
 struct mb_detect **mb__engine_detect(const struct mb_engine *e);
+/* The account of what parsers and rules keep of flows. */
+struct mb__memory *mb__engine_memory(struct mb_engine *e);
 /* Frame |number| of link type |link| and its time: what is told from now on, even
  * of flows that time ends, is told of then. */
 void mb__detect_clock(struct mb_detect *d, uint64_t number, int64_t ts, int link);

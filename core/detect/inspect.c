@@ -23,8 +23,10 @@ void mb__add_work(struct mb_detect *d, uint32_t rule, struct mb__tx *tx)
     if (d->work_count == d->work_room) {
         uint32_t room = d->work_room == 0 ? 256 : 2 * d->work_room;
         struct mb__work *grown = realloc(d->work, room * sizeof *grown);
-        if (grown == NULL)
+        if (grown == NULL) {
+            d->memory->refused++;
             return;
+        }
         d->work = grown;
         d->work_room = room;
     }
@@ -153,11 +155,14 @@ static void spend(const struct mb__look *look, uint32_t rule)
         return;
     }
     uint32_t n = side->alerted_count;
-    if ((n & (n - 1)) == 0) { /* room for the next power of two */
-        struct mb__alerted *grown = realloc(side->alerted, (n == 0 ? 1 : 2 * (size_t)n) * sizeof *grown);
+    if (n == side->alerted_room) {
+        uint32_t room = n == 0 ? 1 : 2 * n;
+        struct mb__alerted *grown = mb__memory_grow(look->state->memory, side->alerted, n * sizeof *grown,
+                                                    room * sizeof *grown);
         if (grown == NULL)
             return;
         side->alerted = grown;
+        side->alerted_room = room;
     }
     side->alerted[side->alerted_count++] = (struct mb__alerted){rule, end};
 }

@@ -40,6 +40,7 @@ void mb__matcher_fini(struct mb__matcher *m)
     pcre2_match_context_free(m->context);
     pcre2_match_data_free(m->pcre);
     free(m->base64);
+    *m = (struct mb__matcher){0};
 }
 
 void mb__matcher_reset(struct mb__matcher *m)

@@ -2,38 +2,12 @@
 /* message -- HTTP, TLS, DNS and SSH records into buffers */
 #include "detect/message.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 static struct mb_view text_view(const char *text)
 {
     return (struct mb_view){(const uint8_t *)text, (uint32_t)strlen(text)};
-}
-
-/* A NUL-terminated copy, NULL if there is no memory. */
-static char *text_copy(struct mb_view v)
-{
-    char *copy = malloc((size_t)v.len + 1);
-    if (copy == NULL)
-        return NULL;
-    if (v.len > 0)
-        memcpy(copy, v.data, v.len);
-    copy[v.len] = '\0';
-    return copy;
-}
-
-static void keep(char **where, struct mb_view v)
-{
-    if (*where == NULL && v.len > 0)
-        *where = text_copy(v);
-}
-
-static struct mb__session *session(struct mb__state *s)
-{
-    if (s->session == NULL)
-        s->session = calloc(1, sizeof *s->session);
-    return s->session;
 }
 
 /* Copies |v| and makes it a buffer. */
@@ -395,7 +369,7 @@ static void put_alpn(struct mb__part *p, const struct mb_rules *r, struct mb_vie
 static struct mb__part *tls_hello(struct mb__state *s, const struct mb_rules *r, const struct mb_tls_hello *h)
 {
     struct mb__tx *tx = only_tx(s, MB_APP_TLS);
-    struct mb__session *info = session(s);
+    struct mb__session *info = mb__session_of(s);
     if (tx == NULL || info == NULL)
         return NULL;
     struct mb__part *p = &tx->part[h->server ? MB_SERVER : MB_CLIENT];
@@ -405,7 +379,7 @@ static struct mb__part *tls_hello(struct mb__state *s, const struct mb_rules *r,
         put(p, r, MB_BUF_JA3S_STRING, h->ja3_string);
         return p;
     }
-    keep(&info->sni, h->sni);
+    mb__text_keep(s, &info->sni, h->sni);
     put(p, r, MB_BUF_TLS_SNI, h->sni);
     put(p, r, MB_BUF_JA3_HASH, text_view(h->ja3));
     put(p, r, MB_BUF_JA3_STRING, h->ja3_string);
@@ -419,14 +393,14 @@ static struct mb__part *tls_certificate(struct mb__state *s, const struct mb_rul
                                         const struct mb_tls_certificate *c)
 {
     struct mb__tx *tx = only_tx(s, MB_APP_TLS);
-    struct mb__session *info = session(s);
+    struct mb__session *info = mb__session_of(s);
     if (tx == NULL || info == NULL)
         return NULL;
     struct mb__part *p = &tx->part[MB_SERVER];
-    keep(&info->subject, c->subject);
-    keep(&info->issuer, c->issuer);
-    keep(&info->serial, c->serial);
-    keep(&info->fingerprint, text_view(c->sha1));
+    mb__text_keep(s, &info->subject, c->subject);
+    mb__text_keep(s, &info->issuer, c->issuer);
+    mb__text_keep(s, &info->serial, c->serial);
+    mb__text_keep(s, &info->fingerprint, text_view(c->sha1));
     info->not_before = c->not_before;
     info->not_after = c->not_after;
     put(p, r, MB_BUF_TLS_SUBJECT, c->subject);
@@ -494,19 +468,19 @@ static struct mb__part *ssh_message(struct mb__state *s, const struct mb_rules *
 {
     const struct mb_ssh *m = ev->record;
     struct mb__tx *tx = only_tx(s, MB_APP_SSH);
-    struct mb__session *info = session(s);
+    struct mb__session *info = mb__session_of(s);
     if (tx == NULL || info == NULL)
         return NULL;
     int side = ev->side;
     struct mb__part *p = &tx->part[side];
     if (m->kex.len == 0) {
-        keep(&info->ssh_proto[side], m->protocol);
-        keep(&info->ssh_software[side], m->software);
+        mb__text_keep(s, &info->ssh_proto[side], m->protocol);
+        mb__text_keep(s, &info->ssh_software[side], m->software);
         put(p, r, MB_BUF_SSH_PROTO, m->protocol);
         put(p, r, MB_BUF_SSH_SOFTWARE, m->software);
         return p;
     }
-    keep(&info->hassh[side], text_view(m->hassh));
+    mb__text_keep(s, &info->hassh[side], text_view(m->hassh));
     put(p, r, side == MB_CLIENT ? MB_BUF_SSH_HASSH : MB_BUF_SSH_HASSH_SERVER, text_view(m->hassh));
     put_hassh_string(p, r, m, side);
     p->complete = true;

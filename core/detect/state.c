@@ -7,44 +7,93 @@
 
 #define BLOCK 2048
 
-struct mb__state *mb__state_new(void)
+/* A text that knows what it takes. */
+struct text {
+    size_t size;
+    char text[];
+};
+
+struct mb__state *mb__state_new(struct mb__memory *memory)
 {
-    return calloc(1, sizeof(struct mb__state));
+    struct mb__state *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        memory->refused++;
+        return NULL;
+    }
+    s->memory = memory;
+    for (int side = 0; side < 2; side++)
+        s->side[side].found.memory = memory;
+    return s;
 }
 
-static void arena_free(struct mb__block *b)
+static void arena_free(struct mb__memory *m, struct mb__block *b)
 {
     while (b != NULL) {
         struct mb__block *next = b->next;
-        free(b);
+        mb__memory_free(m, b, sizeof *b + b->room);
         b = next;
     }
+}
+
+static void candidates_free(struct mb__candidates *c)
+{
+    mb__memory_free(c->memory, c->list, c->room * sizeof *c->list);
+    *c = (struct mb__candidates){.memory = c->memory};
 }
 
 static void tx_free(struct mb__tx *tx)
 {
     for (int side = 0; side < 2; side++) {
         mb__part_over(&tx->part[side]);
-        arena_free(tx->part[side].arena);
+        arena_free(tx->part[side].memory, tx->part[side].arena);
     }
-    free(tx);
+    mb__memory_free(tx->part[0].memory, tx, sizeof *tx);
 }
 
-static void session_free(struct mb__session *s)
+/* ---- sessions ------------------------------------------------------------- */
+
+struct mb__session *mb__session_of(struct mb__state *s)
+{
+    if (s->session == NULL)
+        s->session = mb__memory_zeroed(s->memory, sizeof *s->session);
+    return s->session;
+}
+
+void mb__text_keep(struct mb__state *s, char **where, struct mb_view v)
+{
+    size_t size = sizeof(struct text) + v.len + 1;
+    struct text *copy = *where != NULL || v.len == 0 ? NULL : mb__memory_alloc(s->memory, size);
+    if (copy == NULL)
+        return;
+    copy->size = size;
+    memcpy(copy->text, v.data, v.len);
+    copy->text[v.len] = '\0';
+    *where = copy->text;
+}
+
+static void text_free(struct mb__memory *m, char *text)
+{
+    if (text == NULL)
+        return;
+    struct text *t = (struct text *)(void *)(text - offsetof(struct text, text));
+    mb__memory_free(m, t, t->size);
+}
+
+static void session_free(struct mb__memory *m, struct mb__session *s)
 {
     if (s == NULL)
         return;
-    free(s->sni);
-    free(s->subject);
-    free(s->issuer);
-    free(s->serial);
-    free(s->fingerprint);
+    text_free(m, s->sni);
+    text_free(m, s->subject);
+    text_free(m, s->issuer);
+    text_free(m, s->serial);
+    text_free(m, s->fingerprint);
     for (int side = 0; side < 2; side++) {
-        free(s->ssh_proto[side]);
-        free(s->ssh_software[side]);
-        free(s->hassh[side]);
+        text_free(m, s->ssh_proto[side]);
+        text_free(m, s->ssh_software[side]);
+        text_free(m, s->hassh[side]);
     }
-    free(s);
+    mb__memory_free(m, s, sizeof *s);
 }
 
 void mb__state_free(struct mb__state *s)
@@ -56,11 +105,11 @@ void mb__state_free(struct mb__state *s)
         tx_free(tx);
     }
     for (int side = 0; side < 2; side++) {
-        free(s->side[side].found.list);
-        free(s->side[side].alerted);
+        candidates_free(&s->side[side].found);
+        mb__memory_free(s->memory, s->side[side].alerted, s->side[side].alerted_room * sizeof(struct mb__alerted));
     }
-    session_free(s->session);
-    free(s->bits);
+    session_free(s->memory, s->session);
+    mb__memory_free(s->memory, s->bits, s->bit_bytes);
     free(s);
 }
 
@@ -73,7 +122,7 @@ uint8_t *mb__part_room(struct mb__part *p, uint32_t len)
         uint32_t room = len > BLOCK ? len : BLOCK;
         if (room > MB__PART_BYTES - p->arena_bytes)
             return NULL;
-        b = malloc(sizeof *b + room);
+        b = mb__memory_alloc(p->memory, sizeof *b + room);
         if (b == NULL)
             return NULL;
         *b = (struct mb__block){.next = p->arena, .room = room};
@@ -109,7 +158,10 @@ static struct mb__value *new_value(struct mb__part *p)
 {
     if (p->values == p->value_room) {
         uint32_t room = p->value_room == 0 ? 16 : 2 * p->value_room;
-        struct mb__value *grown = room > MB__MAX_VALUES ? NULL : realloc(p->value, room * sizeof *grown);
+        struct mb__value *grown = room > MB__MAX_VALUES
+                                      ? NULL
+                                      : mb__memory_grow(p->memory, p->value, p->values * sizeof *grown,
+                                                        room * sizeof *grown);
         if (grown == NULL)
             return NULL;
         p->value = grown;
@@ -144,7 +196,7 @@ void mb__part_body(struct mb__part *p, const uint8_t *bytes, uint64_t len, uint3
         uint32_t room = b->room == 0 ? 4096 : 2 * b->room;
         while (room < b->len + len)
             room *= 2;
-        uint8_t *grown = realloc(b->bytes, room);
+        uint8_t *grown = mb__memory_grow(p->memory, b->bytes, b->room, room);
         if (grown == NULL)
             return;
         b->bytes = grown;
@@ -157,13 +209,12 @@ void mb__part_body(struct mb__part *p, const uint8_t *bytes, uint64_t len, uint3
 
 void mb__part_over(struct mb__part *p)
 {
-    free(p->value);
-    free(p->found.list);
-    free(p->decided);
-    free(p->body.bytes);
+    mb__memory_free(p->memory, p->value, p->value_room * sizeof *p->value);
+    candidates_free(&p->found);
+    mb__memory_free(p->memory, p->decided, p->decided_bytes);
+    mb__memory_free(p->memory, p->body.bytes, p->body.room);
     p->value = NULL;
     p->values = p->value_room = 0;
-    p->found = (struct mb__candidates){0};
     p->decided = NULL;
     p->body = (struct mb__body){.complete = true};
     p->over = true;
@@ -185,9 +236,11 @@ struct mb__tx *mb__tx_new(struct mb__state *s, int app)
 {
     if (s->txs == MB__MAX_TX)
         drop_first(s);
-    struct mb__tx *tx = calloc(1, sizeof *tx);
+    struct mb__tx *tx = mb__memory_zeroed(s->memory, sizeof *tx);
     if (tx == NULL)
         return NULL;
+    for (int side = 0; side < 2; side++)
+        tx->part[side].memory = tx->part[side].found.memory = s->memory;
     tx->app = (uint8_t)app;
     tx->number = s->next_tx++;
     if (s->last != NULL)
@@ -224,7 +277,10 @@ void mb__candidates_add(struct mb__candidates *c, uint32_t rule, uint64_t offset
         }
     if (c->count == c->room) {
         uint32_t room = c->room == 0 ? 8 : 2 * c->room;
-        struct mb__candidate *grown = room > MB__MAX_CANDIDATES ? NULL : realloc(c->list, room * sizeof *grown);
+        struct mb__candidate *grown = room > MB__MAX_CANDIDATES
+                                          ? NULL
+                                          : mb__memory_grow(c->memory, c->list, c->count * sizeof *grown,
+                                                            room * sizeof *grown);
         if (grown == NULL)
             return;
         c->list = grown;
@@ -244,7 +300,7 @@ void mb__bit_set(struct mb__state *s, uint32_t bit, bool on)
         if (!on)
             return;
         uint32_t bytes = bit / 8 + 1 < 32 ? 32 : (bit / 8 + 1) * 2;
-        uint8_t *grown = realloc(s->bits, bytes);
+        uint8_t *grown = mb__memory_grow(s->memory, s->bits, s->bit_bytes, bytes);
         if (grown == NULL)
             return;
         memset(grown + s->bit_bytes, 0, bytes - s->bit_bytes);

@@ -11,12 +11,14 @@
  *                              body        what came so far, up to a limit
  *                              candidates  rules whose fast pattern was found
  *
- * All of it is bounded by the limits here and taken from malloc only when a
- * flow has something to remember.
+ * All of it is bounded by the limits here, taken only when a flow has something
+ * to remember, and on the engine's account of what is kept of flows, which
+ * counts what found no room.
  */
 #ifndef MB_DETECT_STATE_H
 #define MB_DETECT_STATE_H
 
+#include "base/memory.h"
 #include "detect/match.h"
 
 #define MB__MAX_TX 64            /* transactions kept of a flow */
@@ -48,6 +50,7 @@ struct mb__candidate {
 };
 
 struct mb__candidates {
+    struct mb__memory *memory;
     struct mb__candidate *list;
     uint32_t count;
     uint32_t room;
@@ -65,12 +68,14 @@ struct mb__body {
 
 /* One direction of a transaction. */
 struct mb__part {
+    struct mb__memory *memory;
     struct mb__block *arena;
     uint32_t arena_bytes;
     struct mb__value *value;
     uint32_t values;
     uint32_t value_room;
     struct mb__candidates found;
+    uint32_t decided_bytes;
     uint8_t *decided;        /* a bit a rule: it alerted, or can never match; NULL: none did */
     struct mb__body body;
     uint64_t ready;          /* stream offset at which its newest piece ended */
@@ -101,7 +106,7 @@ struct mb__tx {
     uint8_t rrtypes;
 };
 
-/* TLS and SSH: what alerts tell of the session. */
+/* TLS and SSH: what alerts tell of the session. Texts are of mb__text_keep(). */
 struct mb__session {
     char *sni, *subject, *issuer, *serial, *fingerprint;
     char *ssh_proto[2], *ssh_software[2], *hassh[2];
@@ -120,9 +125,11 @@ struct mb__state_side {
     struct mb__candidates found;
     struct mb__alerted *alerted;
     uint32_t alerted_count;
+    uint32_t alerted_room;
 };
 
 struct mb__state {
+    struct mb__memory *memory;
     uint8_t *bits;
     uint32_t bit_bytes;
     struct mb__state_side side[2];
@@ -139,9 +146,14 @@ struct mb__state {
     bool established;        /* both ends have been connected */
 };
 
-/* The state of a new flow. NULL: no memory. */
-struct mb__state *mb__state_new(void);
+/* The state of a new flow; itself part of what a flow takes, its contents on the
+ * account |memory|. NULL: no memory, counted there. */
+struct mb__state *mb__state_new(struct mb__memory *memory);
 void mb__state_free(struct mb__state *s);
+/* The session, made if need be. NULL: no memory. */
+struct mb__session *mb__session_of(struct mb__state *s);
+/* Keeps |v| as text in |*where| if there is none yet and |v| is not empty. */
+void mb__text_keep(struct mb__state *s, char **where, struct mb_view v);
 
 /* Copies |view| into the part's arena. An empty view if there is no room. */
 struct mb_view mb__part_copy(struct mb__part *p, struct mb_view view);

@@ -33,8 +33,10 @@ static struct mb__bytes body_bytes(struct mb_detect *d, const struct mb__part *p
         uint32_t room = mb__transform_room(bytes.len);
         if (2 * room > d->scratch_room) {
             uint8_t *grown = realloc(d->scratch_bytes, 2 * (size_t)room);
-            if (grown == NULL)
+            if (grown == NULL) {
+                d->memory->refused++;
                 return (struct mb__bytes){0};
+            }
             if (i > 0)
                 bytes.data = grown + (bytes.data - d->scratch_bytes);
             d->scratch_bytes = grown;
@@ -132,7 +134,7 @@ static struct mb__candidate *candidate_of(struct mb__part *part, uint32_t rule)
 static void decide(const struct mb_detect *d, struct mb__part *part, struct mb__candidate *c)
 {
     if (part->decided == NULL)
-        part->decided = calloc(d->rules->count / 8 + 1, 1);
+        part->decided = mb__memory_zeroed(part->memory, part->decided_bytes = d->rules->count / 8 + 1);
     if (part->decided != NULL)
         part->decided[c->rule / 8] |= (uint8_t)(1 << c->rule % 8);
     *c = part->found.list[--part->found.count];

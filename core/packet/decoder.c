@@ -70,6 +70,11 @@ void mb__decoder_release(struct mb__decoder *d)
     mb__defrag_release(d->defrag);
 }
 
+void mb__decoder_finish(struct mb__decoder *d)
+{
+    mb__defrag_finish(d->defrag);
+}
+
 void mb__decoder_expire(struct mb__decoder *d, int64_t now)
 {
     mb__defrag_expire(d->defrag, now);

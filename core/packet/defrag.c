@@ -178,14 +178,25 @@ void mb__defrag_free(struct mb__defrag *g)
     free(g);
 }
 
+/* The oldest datagram will not be completed. */
+static void give_up_oldest(struct mb__defrag *g)
+{
+    g->stats->anomalies[MB_ANOMALY_FRAG_TIMEOUT]++;
+    drop_datagram(g, g->oldest);
+}
+
 void mb__defrag_expire(struct mb__defrag *g, int64_t now)
 {
     if (now > g->now)
         g->now = now;
-    while (g->oldest != NULL && g->now - g->oldest->first_ts > g->config->timeout_fragment) {
-        g->stats->anomalies[MB_ANOMALY_FRAG_TIMEOUT]++;
-        drop_datagram(g, g->oldest);
-    }
+    while (g->oldest != NULL && g->now - g->oldest->first_ts > g->config->timeout_fragment)
+        give_up_oldest(g);
+}
+
+void mb__defrag_finish(struct mb__defrag *g)
+{
+    while (g->oldest != NULL)
+        give_up_oldest(g);
 }
 
 static struct datagram_key key_of(const struct mb__defrag *g, const struct mb_packet *p,

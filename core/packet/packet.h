@@ -84,6 +84,8 @@ static inline bool mb__packet_has_flow(const struct mb_packet *p)
 void mb__decoder_release(struct mb__decoder *d);
 /* Lets go of fragments whose datagram was not completed in time; counts them. */
 void mb__decoder_expire(struct mb__decoder *d, int64_t now);
+/* The same with all that are not completed now: the run is over. */
+void mb__decoder_finish(struct mb__decoder *d);
 
 /* Looks at the checksums of |p| and sets MB_PKT_BAD_IP_SUM, MB_PKT_BAD_L4_SUM
  * and MB_PKT_SUM_CHECKED. True if all are right or cannot be told (truncated,

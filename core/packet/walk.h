@@ -160,6 +160,7 @@ void mb__defrag_free(struct mb__defrag *g);
 void mb__defrag_count_in(struct mb__defrag *g, struct mb_stats *stats);
 void mb__defrag_release(struct mb__defrag *g);
 void mb__defrag_expire(struct mb__defrag *g, int64_t now);
+void mb__defrag_finish(struct mb__defrag *g);
 /* Puts the bytes at the cursor, a fragment of w->p, to those already here. If
  * that completes the datagram, points the cursor at its IP header and names
  * the layer; otherwise END, and the packet stays a fragment. */

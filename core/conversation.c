@@ -277,11 +277,12 @@ static int settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int si
 {
     const struct mb_endpoint *from = &flow->end[side];
     uint64_t first = mb__stream_first_pending(flow, side);
-    if (first == from->next && mb__tcp_acked(from) <= (int64_t)first)
+    int64_t acked = mb__tcp_acked(from); /* below 0: not even the SYN, whose payload waits */
+    if (first == from->next && acked >= 0 && acked <= (int64_t)first)
         forget_probe(e, flow, side);
     if (first == UINT64_MAX)
         return 0;
-    return give_up_holes(e, flow, side, p, mb__tcp_acked(&flow->end[side]));
+    return give_up_holes(e, flow, side, p, acked);
 }
 
 /* Some bytes were sent before. Raised before the stream takes the new copy, so

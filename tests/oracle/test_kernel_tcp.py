@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import pytest
 from box import Weather, segment_of
 from network import Climate, Outcome, hold, why_not
+from streams import difference, parting
 from talks import CLIENT4, CLIENT6, KINDS, Talk, choose
 
 from mosbox import App, Flow, run
@@ -189,11 +190,11 @@ class Judge:
         saw = self.saw[receiver]
         if saw["eof"] or saw["reset"]:  # it read to the very end
             if shown != got:
-                yield f"{sender} to {receiver}: {difference(got, shown)}"
+                yield f"{sender} to {receiver}: {difference('socket', got, shown)}"
         elif not shown.startswith(got):  # it closed early: later bytes went to nobody
-            yield f"{sender} to {receiver}, which left: {difference(got, shown)}"
+            yield f"{sender} to {receiver}, which left: {difference('socket', got, shown)}"
         elif not self.sent[sender].startswith(flow.data[sender]):
-            yield f"{sender} to {receiver}: {difference(self.sent[sender], flow.data[sender])}"
+            yield f"{sender} to {receiver}: {difference('sender', self.sent[sender], shown)}"
 
     def with_urgent(self, flow: Seen, sender: str, got: bytes) -> bytes:
         """Where segments change places, a pointer can come after its byte was read, and which
@@ -227,24 +228,6 @@ class Judge:
         for side, state in flow.states.items():
             if state == "TIME_WAIT" and not self.waits(side):
                 yield f"the {side} is in TIME_WAIT, its socket was not"
-
-
-def parting(got: bytes, shown: bytes) -> int:
-    """How long two streams are the same."""
-    for at, (a, b) in enumerate(zip(got, shown, strict=False)):
-        if a != b:
-            return at
-    return min(len(got), len(shown))
-
-
-def difference(got: bytes, shown: bytes | bytearray) -> str:
-    """Where two streams part."""
-    at = parting(got, shown)
-    return (
-        f"{len(got)} bytes at the socket, {len(shown)} of mosbox, different from {at} on:\n"
-        f"        socket  {got[at : at + 24].hex(' ') or 'nothing'}\n"
-        f"        mosbox  {bytes(shown[at : at + 24]).hex(' ') or 'nothing'}"
-    )
 
 
 def keep_packets(capture: Path, port: int, target: Path) -> Path:
@@ -298,6 +281,9 @@ def batches() -> list[Any]:
 
 def judged(judges: list[Judge], flows: list[Seen]) -> list[str]:
     """What is wrong with the flows on one client port."""
+    if all(saw["connect"] == "refused" for saw in judges[0].saw.values()):
+        # Both meant to connect, but one after the other: each was refused.
+        return [f"it ended by {flow.reason}" for flow in flows if flow.reason != "refused"]
     pairs = zip(judges, flows, strict=False)
     complaints = [complaint for judge, flow in pairs for complaint in judge.complaints(flow)]
     unheard = not flows and judges[0].saw["client"]["connect"] == "timeout"

@@ -223,10 +223,23 @@ static bool is_off(struct mb_engine *e, struct mb_flow *flow, int side)
     return true;
 }
 
+/* How many of the |len| bytes at |offset| come before the FIN of |from|: nobody
+ * takes what lies behind it (RFC 9293 3.10.7.4, seventh step). */
+static size_t before_fin(const struct mb_endpoint *from, int64_t offset, size_t len)
+{
+    if (!(from->flags & MB_SIDE_FIN))
+        return len;
+    int64_t left = mb__tcp_offset(from, from->snd_nxt) - 1 - offset;
+    return left <= 0 ? 0 : (uint64_t)left < len ? (size_t)left : len;
+}
+
 static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_view view;
-    while (!is_off(e, flow, side) && mb__stream_take(flow, side, &view)) {
+    const struct mb_endpoint *from = &flow->end[side];
+    while (!is_off(e, flow, side) && before_fin(from, (int64_t)from->next, 1) > 0 &&
+           mb__stream_take(flow, side, &view)) {
+        view.len = before_fin(from, (int64_t)from->next, view.len);
         int err = deliver(e, flow, side, p, view);
         mb__stream_taken(&e->streams, flow, side);
         if (err < 0)
@@ -369,7 +382,9 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
 static int segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
     struct mb_endpoint *from = &flow->end[side];
-    struct mb_view view = {p->net + p->payload_off, p->payload_len};
+    struct mb_view view = {p->net + p->payload_off, before_fin(from, offset, p->payload_len)};
+    if (view.len == 0)
+        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     if (offset == (int64_t)from->next && flow->streams == NULL)
         return deliver(e, flow, side, p, view);
     struct mb__overlap met = mb__stream_compare(flow, side, offset, view.data, view.len);

@@ -175,11 +175,11 @@ def in_midstream() -> list[Frame]:
 
 
 @pytest.mark.parametrize("frames", [in_disorder, overlapping, with_a_hole, in_midstream])
-def test_own_captures(frames: Any, tmp_path: Path) -> None:
+def test_117_own_captures(frames: Any, tmp_path: Path) -> None:
     assert differences(write_pcap(tmp_path / "x.pcap", frames())) == []
 
 
 @pytest.mark.skipif(not FOUND, reason=f"no captures in {CORPUS}")
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: str(path.relative_to(CORPUS)))
-def test_corpus(path: Path) -> None:
+def test_117_corpus(path: Path) -> None:
     assert differences(path) == []

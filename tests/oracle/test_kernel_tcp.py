@@ -293,7 +293,7 @@ def judged(judges: list[Judge], flows: list[Seen]) -> list[str]:
 
 
 @pytest.mark.parametrize(("climate", "seed", "count"), batches())
-def test_sockets_agree(climate: Climate, seed: int, count: int, tmp_path: Path) -> None:
+def test_117_sockets_agree(climate: Climate, seed: int, count: int, tmp_path: Path) -> None:
     talks = choose(seed, count, slow_network=climate.weather.delay > 0.01)
     outcome = hold(climate, talks, seed, tmp_path)
     print(f"{len(talks)} connections, seed {seed}, packets: {outcome.counts}")

@@ -502,6 +502,7 @@ void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int sid
         piece_free(c, h, p);
     }
     history_free(c, h);
+    h->mark = 0;
     settle(c, flow);
 }
 

@@ -611,6 +611,8 @@ static int datagram(struct mb_engine *e, struct mb_flow *flow, int side, const s
     if (err < 0 || e->dropped)
         return err;
     err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (err >= 0 && p->ip_proto != 17)
+        err = mb__related(e, p);
     if (err < 0 || p->payload_len == 0)
         return err;
     struct mb_event ev = event_of(e, flow, side, p, MB_EV_DATA, MB_HOOK_NONE);
@@ -742,12 +744,12 @@ static bool starts_flow(const struct mb_engine *e, const struct mb_packet *p)
 static void count_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_endpoint *from = &flow->end[side];
-    if (from->packets == 0) {
+    if (!(from->flags & MB_SIDE_SEEN)) {
         from->ttl = p->ttl;
         from->flags |= MB_SIDE_SEEN;
         if (p->ip_proto == 1 || p->ip_proto == 58)
             from->isn = (uint32_t)p->icmp_type << 8 | p->icmp_code;
-        if (flow->end[!side].packets != 0)
+        if (flow->end[!side].flags & MB_SIDE_SEEN)
             mb__flows_answered(&e->flows, flow);
     }
     from->packets++;
@@ -783,6 +785,35 @@ static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int sid
     return err;
 }
 
+/* An ICMP message that counts as a packet of the flow it quotes, from the other
+ * side than what it quotes. NULL: it makes a flow of its own. */
+static struct mb_flow *joins(const struct mb_engine *e, const struct mb_packet *p, int *side,
+                             struct mb_icmp_error *error)
+{
+    if (!e->config.icmp_joins || !mb__icmp_unreachable(p))
+        return NULL;
+    struct mb_flow *flow = mb__related_flow(e, p, side, error);
+    *side = flow == NULL ? MB_CLIENT : !*side;
+    return flow != NULL && (flow->ip_proto == 6 || flow->ip_proto == 17) ? flow : NULL;
+}
+
+static int joined_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                         const struct mb_icmp_error *error)
+{
+    flow->last_ts = p->ts;
+    flow->end[side].packets++;
+    flow->end[side].bytes += p->wire_len;
+    int err = flow->flags & MB_FLOW_DROP ? dropped_packet(e, flow, side, p)
+                                         : raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+    if (err >= 0 && !e->dropped)
+        err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (err >= 0 && !e->dropped)
+        err = mb__related_raise(e, flow, !side, p, error);
+    if (err >= 0)
+        mb__engine_judge(e, flow, side, p);
+    return err < 0 || !(flow->flags & MB_FLOW_FORGET) ? err : mb__conversation_end(e, flow, MB_END_SHUTDOWN);
+}
+
 /* A packet whose flow is not yet known, or that may begin another in its place. */
 static int unknown_packet(struct mb_engine *e, const struct mb_packet *p)
 {
@@ -794,6 +825,9 @@ static int unknown_packet(struct mb_engine *e, const struct mb_packet *p)
     }
     bool first = flow == NULL;
     if (first && err >= 0) {
+        struct mb_icmp_error error;
+        if ((flow = joins(e, p, &side, &error)) != NULL)
+            return joined_packet(e, flow, side, p, &error);
         if (!starts_flow(e, p))
             return orphan(e, p);
         side = p->ip_proto == 6 ? mb__tcp_first_sender(p) : MB_CLIENT;

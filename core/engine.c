@@ -476,6 +476,7 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
             err = process_packet(e, &packets[i], probably[i]);
         } else {
             split = true;
+            err = mb__related(e, &packets[i]);
             if (e->detect != NULL)
                 mb__detect_see(e->detect, &packets[i]);
         }
@@ -565,6 +566,8 @@ static int run_shared_batch(struct mb_engine *e, int link, const struct mb_frame
 void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress)
 {
     e->shards = (struct mb__shards){.count = count, .own = own, .key = {e->key.k[0] | 1, e->key.k[1], e->key.k[2]}};
+    e->shards.joins = e->config.icmp_joins ? &e->config : NULL;
+    e->shards.hash_key = &e->key;
     e->progress = progress;
 }
 

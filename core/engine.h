@@ -88,6 +88,15 @@ void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic 
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably);
 /* Ends a flow for |reason|: last bytes, flow_end, and all it had is freed. */
 int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason);
+/* The flow of the packet that the ICMP error |p| quotes and, in |*side|, who sent
+ * that; fills |error|. NULL: none is known. */
+struct mb_flow *mb__related_flow(const struct mb_engine *e, const struct mb_packet *p, int *side,
+                                 struct mb_icmp_error *error);
+/* Tells who listens to |flow| of |error|. 0 or < 0. */
+int mb__related_raise(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                      const struct mb_icmp_error *error);
+/* Both, if |p| is an ICMP error and anybody listens to such. 0 or < 0. */
+int mb__related(struct mb_engine *e, const struct mb_packet *p);
 /* What protocol parsers call. */
 int mb__conversation_emit(struct mb__proto_sink *sink, uint32_t event, int side, const void *record,
                           const uint8_t *data, uint64_t len);

@@ -34,6 +34,7 @@ __all__ = [
     "FlowRecord",
     "Gap",
     "Http",
+    "IcmpError",
     "Packet",
     "Retransmit",
     "Ssh",
@@ -712,6 +713,51 @@ class Anomaly(Sided):
         return ANOMALIES[int(self._c.reason)]
 
 
+class IcmpError(Sided):
+    """An ICMP or ICMPv6 error about a packet of the flow. Anybody on the way can forge one."""
+
+    __slots__ = ()
+
+    @property
+    def _record(self) -> Any:
+        return ffi.cast("const struct mb_icmp_error *", self._c.record)
+
+    @property
+    def side(self) -> str:
+        """Who sent the packet that it quotes: "client" or "server"."""
+        return SIDES[int(self._c.side)]
+
+    @property
+    def reporter(self) -> str:
+        """Address of who reports it: the other side, or a router."""
+        return address_text(self._c.packet.src)
+
+    @property
+    def type(self) -> int:
+        """ICMP or ICMPv6 type: 3 and 1 are destination unreachable."""
+        return int(self._record.type)
+
+    @property
+    def code(self) -> int:
+        """What of it."""
+        return int(self._record.code)
+
+    @property
+    def mtu(self) -> int:
+        """Packet too big: what the next hop takes, in bytes; 0: it does not say."""
+        return int(self._record.mtu)
+
+    @property
+    def seq(self) -> int:
+        """TCP: sequence number of the packet that it quotes."""
+        return int(self._record.seq)
+
+    @property
+    def credible(self) -> bool:
+        """Whether that packet can have been on its way just then (RFC 5927 4.1)."""
+        return bool(self._record.credible)
+
+
 class Http(Record):
     """An HTTP/1 request or response: its first line and headers."""
 
@@ -1049,6 +1095,7 @@ EVENTS: dict[str, EventKind] = dict(
         _kind("data", "Bytes of a stream, in order, each once.", Data, "data"),
         _kind("urgent", "TCP: a byte sent out of band, if `urgent` is oob.", Data, "data"),
         _kind("gap", "Bytes of a stream are missing in the capture.", Gap, "gap"),
+        _kind("icmp_error", "An ICMP error quotes a packet of the flow.", IcmpError, "error"),
         _kind("orphan", "A packet that belongs to no flow.", Packet, "packet", flow=False),
         _kind("anomaly", "Something odd; the flow may be None.", Anomaly, "anomaly"),
         _kind("flow_end", "The flow is over, see flow.end_reason. Once for every flow."),

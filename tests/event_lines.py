@@ -58,6 +58,11 @@ class Lines(App):
     def on_gap(self, flow: Flow, gap: Any) -> None:
         self._say("gap", f"{gap.side} {gap.offset} {gap.length} bytes")
 
+    def on_icmp_error(self, flow: Flow, error: Any) -> None:
+        more = f" mtu {error.mtu}" if error.mtu else ""
+        more += "" if error.credible else " not credible"
+        self._say("icmp_error", f"{error.side} {error.reporter} {error.type} {error.code}{more}")
+
     def on_anomaly(self, flow: Flow | None, anomaly: Any) -> None:
         self._say("anomaly", anomaly.reason)
 

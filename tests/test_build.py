@@ -28,6 +28,8 @@ FLOORS = {
     "output": 6,
     "engine": 7,
     "conversation": 7,
+    "related": 7,
+    "workers": 7,
 }
 FOLDERS = [name for name in FLOORS if (CORE / name).is_dir()]
 

@@ -477,14 +477,14 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
     if (flow != NULL && (look.state = state_of(d, flow)) != NULL) {
         look.bits = look.state;
         struct mb__state *s = look.state;
-        bool tcp = flow->ip_proto == TCP;
+        bool own = flow->ip_proto == p->ip_proto, tcp = own && p->ip_proto == TCP; /* an ICMP error may have joined */
         if (s->pass || s->drop)
             return MB__VERDICT_PASS;
         look.streamed = tcp && in_stream(flow, side, p);
         if (tcp && p->tcp_flags & MB_TCP_SYN && !look.streamed && s->side[side].inspected < p->payload_len)
             s->side[side].inspected = p->payload_len; /* looked at now, whether the server takes it or not */
         show(d, flow, s, !side, false);
-        show(d, flow, s, side, !tcp);
+        show(d, flow, s, side, own && !tcp);
         if (tcp)
             look.stream = stream_bytes(d, &look);
     }

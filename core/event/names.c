@@ -24,6 +24,7 @@ static const char *const event_names[MB_EV_BUILTIN] = {
     [MB_EV_DNS] = "dns",
     [MB_EV_SSH] = "ssh",
     [MB_EV_URGENT] = "urgent",
+    [MB_EV_ICMP_ERROR] = "icmp_error",
 };
 
 static const char *const state_names[] = {

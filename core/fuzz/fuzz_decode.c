@@ -102,6 +102,18 @@ static bool same(const struct mb_packet *a, const struct mb_packet *b)
     return memcmp(&x, &y, sizeof x) == 0;
 }
 
+/* What an ICMP error quotes is of the same IP version, and no fragment's rest. */
+static void check_quote(const struct run *r, const struct mb_packet *p)
+{
+    struct mb_packet quoted;
+    struct mb_icmp_error error;
+    if (!mb__icmp_quote(p, &r->config, &r->key, &quoted, &error))
+        return;
+    assert(p->payload_len >= (p->flags & MB_PKT_IPV6 ? 40 : 20));
+    assert(mb_addr_is_v4(&quoted.src) || p->flags & MB_PKT_IPV6);
+    assert(error.type == p->icmp_type && (error.seq == 0 || quoted.ip_proto == 6));
+}
+
 static void decode_frame(struct run *r, int link, const struct mb_frame *frame, uint64_t number)
 {
     memset(r->out, 0, sizeof r->out);
@@ -110,6 +122,7 @@ static void decode_frame(struct run *r, int link, const struct mb_frame *frame, 
     for (int i = 0; i < r->n; i++) {
         check_packet(&r->out[i], frame);
         assert((r->out[i].flags & MB_PKT_HAS_INNER) == 0 || i < r->n - 1);
+        check_quote(r, &r->out[i]);
     }
 }
 

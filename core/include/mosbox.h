@@ -389,7 +389,8 @@ enum mb_event_id {
     MB_EV_DNS = 18,          /* a DNS message: struct mb_dns */
     MB_EV_SSH = 19,          /* SSH identification line or KEXINIT: struct mb_ssh */
     MB_EV_URGENT = 20,       /* TCP: a byte that |side| sent out of band, see enum mb_urgent; offset: of what follows */
-    MB_EV_BUILTIN = 21,      /* how many built-in events there are */
+    MB_EV_ICMP_ERROR = 21,   /* an ICMP error quotes what |side| sent: struct mb_icmp_error; packet: the error */
+    MB_EV_BUILTIN = 22,      /* how many built-in events there are */
     MB_EV_USER = 4096        /* user-defined events are numbered from here */
 };
 
@@ -460,7 +461,8 @@ struct mb_config {
     uint8_t reassemble;          /* 0: no stream is ever buffered */
     uint8_t urgent;              /* enum mb_urgent: whether an urgent byte is part of the stream */
     uint8_t table_full;          /* enum mb_table_full: what a new flow does where there is no room */
-    uint8_t spare[7];
+    uint8_t icmp_joins;          /* ICMP unreachable about TCP or UDP is a packet of the flow it quotes */
+    uint8_t spare[6];
 };
 
 /* Where the byte is that a segment's urgent pointer marks (the last one before
@@ -675,6 +677,18 @@ int64_t mb_timer_add(struct mb_monitor *m, struct mb_flow *flow, int64_t after, 
 int mb_timer_del(struct mb_monitor *m, int64_t timer);
 
 /* ---- protocol records --------------------------------------------------- */
+
+/* An ICMP or ICMPv6 error about a packet of the flow (RFC 792, RFC 4443). Its
+ * event changes no state; whoever reports it is the source of ev->packet. */
+struct mb_icmp_error {
+    uint32_t seq;                /* TCP: sequence number of the packet quoted */
+    uint32_t mtu;                /* too big: what the next hop takes, bytes; 0: not told */
+    uint8_t type;
+    uint8_t code;
+    uint8_t credible;            /* the packet quoted can have been on its way: TCP: seq is sent and not
+                                  * acknowledged (RFC 5927 4.1); others: the side has sent something */
+    uint8_t spare;
+};
 
 /* Bytes of somebody else's buffer. */
 struct mb_view {

@@ -80,6 +80,29 @@ static inline bool mb__packet_has_flow(const struct mb_packet *p)
     return p->ip_proto < 64 ? !((with_header | extension) >> p->ip_proto & 1) : p->ip_proto != 132;
 }
 
+/* Whether |p| is an ICMP or ICMPv6 error, which quotes another packet. */
+static inline bool mb__icmp_is_error(const struct mb_packet *p)
+{
+    const uint64_t v4 = MB__PROTO_BIT(3) | MB__PROTO_BIT(4) | MB__PROTO_BIT(5) | MB__PROTO_BIT(11) | MB__PROTO_BIT(12);
+    if (p->ip_proto != 1 && p->ip_proto != 58)
+        return false;
+    bool error = p->ip_proto == 58 ? p->icmp_type >= 1 && p->icmp_type <= 4
+                                   : p->icmp_type < 64 && v4 >> p->icmp_type & 1;
+    return error && (p->flags & (MB_PKT_L4 | MB_PKT_FRAGMENT)) == MB_PKT_L4;
+}
+
+/* Whether |p| says that a host, network, protocol or port cannot be reached (RFC 792). */
+static inline bool mb__icmp_unreachable(const struct mb_packet *p)
+{
+    return p->ip_proto == 1 && p->icmp_type == 3 && mb__icmp_is_error(p);
+}
+
+/* Reads the packet that the ICMP error |p| quotes: |quoted| has the addresses,
+ * ports, sequence number and hash to find its flow by, no bytes. False: |p| is no
+ * error, or what it quotes does not reach to the ports. */
+bool mb__icmp_quote(const struct mb_packet *p, const struct mb_config *config, const struct mb__hash_key *key,
+                    struct mb_packet *quoted, struct mb_icmp_error *error);
+
 /* The datagrams handed out so far are no longer needed. */
 void mb__decoder_release(struct mb__decoder *d);
 /* Lets go of fragments whose datagram was not completed in time; counts them. */

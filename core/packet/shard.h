@@ -19,12 +19,15 @@
 #define MB_PACKET_SHARD_H
 
 #include "packet/fields.h"
+#include "packet/packet.h"
 
 #define MB__SHARD_ALL UINT32_MAX /* all workers have to decode the frame */
 
 struct mb__shards {
     uint32_t count; /* workers; 0 or 1: one has all */
     uint32_t own;   /* which one this is */
+    const struct mb_config *joins;  /* NULL unless unreachable messages belong to the flow they quote */
+    const struct mb__hash_key *hash_key;
     uint64_t key[3];
 };
 
@@ -56,8 +59,12 @@ static inline uint32_t mb__shard_of_ends(const struct mb__shards *s, uint64_t a,
 /* The worker of a decoded packet. */
 static inline uint32_t mb__shard_of_packet(const struct mb__shards *s, const struct mb_packet *p)
 {
+    struct mb_packet quoted;
+    struct mb_icmp_error error;
     if (!(p->flags & MB_PKT_IP))
         return 0;
+    if (s->joins != NULL && mb__icmp_unreachable(p) && mb__icmp_quote(p, s->joins, s->hash_key, &quoted, &error))
+        p = &quoted;
     bool ports = p->flags & MB_PKT_L4 && (p->ip_proto == MB__PROTO_TCP || p->ip_proto == MB__PROTO_UDP);
     return mb__shard_of_ends(s, mb__shard_end(s, p->src.byte, ports ? p->sport : 0),
                              mb__shard_end(s, p->dst.byte, ports ? p->dport : 0));

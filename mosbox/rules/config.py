@@ -213,6 +213,7 @@ class Settings:
             "async_oneside": self.flag("stream.async-oneside"),
             "vlan_key": self.flag("vlan.use-for-tracking", True),
             "overlap": "bsd",
+            "icmp_joins": True,
             **self.host_policies(),
         }
 

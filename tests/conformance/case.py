@@ -213,14 +213,16 @@ class Case:
         return self._send(side, packet, self._attributes(words[1:]))
 
     def _do_icmp(self, words: list[str]) -> Played:
-        """icmp < TYPE CODE [quote] [payload]: quote is the last packet of the receiver."""
+        """icmp < TYPE CODE [mtu=N] [quote] [payload]: quote is the last packet of the receiver."""
         side, payload = DIRECTIONS[words[0]], b"".join(map(_payload, filter(_is_payload, words)))
         src, dst, _, _ = self._ends(side)
+        v6 = ":" in src
         if "quote" in words:
-            payload = self.flow.last[_other(side)][:28] + payload
-        message = wire.icmp(int(words[1]), int(words[2]), payload=payload)
+            payload = self.flow.last[_other(side)][: 48 if v6 else 28] + payload
         attributes = self._attributes([word for word in words[3:] if word != "quote"])
-        return self._send(side, wire.ip(src, dst, 1, message), attributes)
+        word = int(attributes.pop("mtu", 0)).to_bytes(4, "big")
+        message = wire.icmp(int(words[1]), int(words[2]), word, payload)
+        return self._send(side, wire.ip(src, dst, 58 if v6 else 1, message), attributes)
 
     def _do_fragment(self, words: list[str]) -> Played:
         """fragment > OFFSET[+] payload: a piece of an IP datagram, + if more follow."""
@@ -318,7 +320,7 @@ class Case:
         pairs = (word.partition("=") for word in words if not _is_payload(word))
         found = {name: value for name, _, value in pairs}
         known = "ttl id vlan qinq mpls pppoe sum ipsum cut trail frag ghost drop set udp proto ext"
-        for name in set(found) - set(known.split()):
+        for name in set(found) - {*known.split(), "mtu"}:
             raise ValueError(f"{name!r} means nothing here")
         return found
 

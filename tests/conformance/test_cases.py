@@ -14,7 +14,7 @@ CASES = [case for path in FILES for case in read_cases(path)]
 SCENARIOS = {*range(1, 85), *range(102, 105), *range(113, 121)}
 
 # Scenarios of the stack without a case yet.
-MISSING = {83, 113, 114, 119}
+MISSING = {113, 114}
 
 
 def test_every_scenario_has_a_case() -> None:

@@ -487,78 +487,75 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
     return err >= 0 && first ? pass_on(e, link, frame) : err;
 }
 
-/* A frame in the batch of a worker. */
-struct shared_frame {
-    int64_t ts;     /* normalised */
-    uint32_t owner; /* a shard, or MB__SHARD_ALL */
-    int packets;    /* decoded; 0: another's */
-};
-
-static int process_shared(struct mb_engine *e, int link, const struct mb_frame *frame, const struct shared_frame *f,
-                          struct mb_packet *packets, const uint32_t *probably)
+/* A frame of this worker's, or of all. */
+static int process_portion(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb__portion *p,
+                           struct mb_packet *packets, const uint32_t *probably)
 {
-    e->stats.frames++;
-    e->stats.frame_bytes += frame->wirelen;
-    e->order.frame = e->stats.frames;
-    int err = clock_to(e, f->ts);
-    if (f->packets == 0) {
-        if (e->detect != NULL)
-            mb__detect_clock(e->detect, e->stats.frames, f->ts, link);
-        return err;
-    }
     e->dropped = false;
     e->order.step = MB__STEP_PACKET;
     e->order.flow = 0;
-    if (err >= 0 && f->owner == MB__SHARD_ALL)
-        return process_common(e, link, frame, packets, probably, f->packets);
-    if (err >= 0 && *e->global >> MB_EV_RAW & 1)
-        err = raise_raw(e, packets);
+    if (p->owner == MB__SHARD_ALL)
+        return process_common(e, link, frame, packets, probably, (int)p->packets);
+    int err = *e->global >> MB_EV_RAW & 1 ? raise_raw(e, packets) : 0;
     if (err >= 0)
         err = process_packet(e, packets, probably[0]);
     return err < 0 ? err : pass_on(e, link, frame);
 }
 
-/* Decodes |frame| if it is this worker's or everybody's, whom it counts for if
- * this one is the first. */
-static struct shared_frame decode_shared(struct mb_engine *e, int link, const struct mb_frame *frame,
-                                         struct mb_packet *out)
+/* The run comes to frame |n| of a burst, at |ts|; those before it are done, the
+ * last of them at |before|. */
+static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n, int64_t before)
 {
-    struct mb_frame copy;
-    struct mb_stats *uncounted = e->shards.own == 0 ? &e->stats : &e->uncounted;
-    uint32_t owner = mb__shard_of_frame(&e->shards, link, frame);
-    mb__decoder_count_in(e->decoder, uncounted);
-    const struct mb_frame *stamped = mb__decoder_next(e->decoder, frame, &copy);
-    struct shared_frame f = {.ts = stamped->ts, .owner = owner};
-    if (owner == e->shards.own)
-        mb__decoder_count_in(e->decoder, &e->stats);
-    if (owner == e->shards.own || owner == MB__SHARD_ALL)
-        f.packets = mb__decode(e->decoder, link, stamped, mb__decoder_number(e->decoder), out);
-    return f;
+    if (e->detect != NULL && n > 0)
+        mb__detect_clock(e->detect, base + n, before, link);
+    e->stats.frames = e->order.frame = base + n + 1;
+}
+
+/* |done| frames of a burst are done; |all|: the rest of them were others', in one
+ * tick with the last that was not. */
+static void note_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int done, bool all)
+{
+    if (all && done > 0) {
+        e->now = mb__decoder_now(e->decoder);
+        if (e->detect != NULL)
+            mb__detect_clock(e->detect, e->stats.frames, e->now, link);
+    }
+    for (int i = 0; i < done; i++)
+        e->stats.frame_bytes += frames[i].wirelen;
+    if (e->progress != NULL)
+        atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
 }
 
 /* As run_batch(), for the flows of this worker. */
-static int run_shared_batch(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
+static int run_portions(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
-    struct shared_frame batch[MB_BURST];
+    struct mb__portion portions[MB_BURST];
     uint32_t probably[MB__BATCH];
-    int packets = 0, taken = 0;
-    for (; taken < n && packets + MB__MAX_LAYERS <= MB__BATCH; taken++) {
-        batch[taken] = decode_shared(e, link, &frames[taken], &e->batch[packets]);
-        for (int end = packets + batch[taken].packets; packets < end; packets++) {
-            e->batch[packets].source = e->source;
-            mb__flows_prefetch_bucket(&e->flows, e->batch[packets].hash);
-        }
-    }
-    int err = 0, at = 0, ahead = 0, done = 0;
-    do {
-        for (; ahead < packets && ahead < at + batch[done].packets + FLOWS_AHEAD; ahead++)
+    uint64_t base = e->stats.frames;
+    int err = 0, at = 0, ahead = 0, packets = 0, next = 0, count;
+    int done = mb__decode_portions(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, e->source, e->batch, portions,
+                                   &count);
+    for (int i = 0; i < count; i++)
+        packets += (int)portions[i].packets;
+    for (int i = 0; i < packets; i++)
+        mb__flows_prefetch_bucket(&e->flows, e->batch[i].hash);
+    for (; next < count && err >= 0 && !e->stop; next++) {
+        const struct mb__portion *p = &portions[next];
+        note_frame(e, link, base, p->frame, p->before);
+        err = clock_to(e, p->ts);
+        for (; ahead < packets && ahead < at + (int)p->packets + FLOWS_AHEAD; ahead++)
             probably[ahead] = mb__flows_prefetch_flow(&e->flows, e->batch[ahead].hash);
-        err = process_shared(e, link, &frames[done], &batch[done], &e->batch[at], &probably[at]);
-        at += batch[done++].packets;
-    } while (done < taken && err >= 0 && !e->stop);
+        if (err >= 0 && p->packets > 0)
+            err = process_portion(e, link, &frames[p->frame], p, &e->batch[at], &probably[at]);
+        at += (int)p->packets;
+    }
+    bool all = next == count && err >= 0;
+    if (all)
+        e->stats.frames = base + (uint64_t)done;
+    else
+        done = (int)(e->stats.frames - base);
+    note_burst(e, link, frames, done, all);
     mb__decoder_release(e->decoder);
-    if (e->progress != NULL)
-        atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
     *frames_done = done;
     return err;
 }
@@ -569,6 +566,7 @@ void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic 
     e->shards.joins = e->config.icmp_joins ? &e->config : NULL;
     e->shards.hash_key = &e->key;
     e->progress = progress;
+    mb__decoder_share(e->decoder, own == 0 ? &e->stats : &e->uncounted);
 }
 
 static int run_frames(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
@@ -580,7 +578,7 @@ static int run_frames(struct mb_engine *e, int link, const struct mb_frame *fram
         return err;
     e->running = true;
     for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
-        err = e->shards.count > 1 ? run_shared_batch(e, link, frames + done, n - done, &step)
+        err = e->shards.count > 1 ? run_portions(e, link, frames + done, n - done, &step)
                                   : run_batch(e, link, frames + done, n - done, &step);
     e->running = false;
     return err;

@@ -22,6 +22,7 @@
 #define FILE_HEADER 24
 #define RECORD_HEADER 16
 #define PATCHED_HEADER 24
+#define AHEAD 2048 /* bytes fetched before they are parsed: another worker may have read them */
 #define LINK_MASK 0x03ffffffu /* the bits above are about the frame check sequence */
 
 struct pcap_source {
@@ -68,6 +69,8 @@ static int fill_native(struct pcap_source *s, struct mb_frame *frames, int max)
     int n = 0;
     for (; n < max && left >= RECORD_HEADER; n++) {
         uint32_t field[4];
+        __builtin_prefetch(p + AHEAD);
+        __builtin_prefetch(p + AHEAD + 64);
         memcpy(field, p, sizeof field);
         uint32_t caplen = field[2];
         if (caplen > snaplen || caplen > left - RECORD_HEADER)

@@ -2,6 +2,7 @@
 /* decoder -- frames into packets: the short way for most, the walk for all */
 
 #include "packet/fields.h"
+#include "packet/shard.h"
 #include "packet/walk.h"
 
 typedef enum mb__layer (*layer_fn)(struct mb__walk *w);
@@ -59,10 +60,10 @@ void mb__decoder_free(struct mb__decoder *d)
     free(d);
 }
 
-void mb__decoder_count_in(struct mb__decoder *d, struct mb_stats *stats)
+void mb__decoder_share(struct mb__decoder *d, struct mb_stats *common)
 {
-    d->stats = stats;
-    mb__defrag_count_in(d->defrag, stats);
+    d->common = common;
+    mb__defrag_count_in(d->defrag, common);
 }
 
 void mb__decoder_release(struct mb__decoder *d)
@@ -392,5 +393,69 @@ int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *fra
     }
     count_short(d->stats, short_ones, short_tcp_ones);
     *packets = at;
+    return done;
+}
+
+int64_t mb__decoder_now(const struct mb__decoder *d)
+{
+    return d->now;
+}
+
+/* A frame that all workers decode, and one of them counts. */
+static uint32_t decode_common(struct mb__decoder *d, int link, const struct mb_frame *frame, struct mb_packet *out)
+{
+    struct mb_stats *own = d->stats;
+    d->stats = d->common;
+    int count = decode_walk(d, link, frame, d->frames, out);
+    d->stats = own;
+    return (uint32_t)count;
+}
+
+/* Goes over the burst as far as fragments need not be looked through in between
+ * and |out| will have room: who has which frame, without a branch that depends
+ * on it, since nobody could predict that. How many frames; |*count| portions. */
+static int share_out(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
+                     const struct mb_frame *frames, int n, struct mb__portion *portions, int *count)
+{
+    int done = 0, found = 0, room = MB__BATCH - MB__MAX_LAYERS;
+    for (; done < n && room >= 0; done++) {
+        struct mb_frame mended;
+        if (done > 0 && frames[done].ts > d->now && frames[done].ts >> CLOCK_SHIFT != d->tick)
+            break;
+        int64_t before = d->now;
+        int64_t ts = next_frame(d, &frames[done], &mended)->ts;
+        uint32_t owner = mb__shard_of_frame(shards, link, &frames[done]);
+        portions[found] = (struct mb__portion){ts, before, (uint32_t)done, owner, 0};
+        found += (owner == shards->own) | (owner == MB__SHARD_ALL) | (ts >> tick_shift != before >> tick_shift);
+        room -= owner == MB__SHARD_ALL ? MB__MAX_LAYERS : 1;
+    }
+    *count = found;
+    return done;
+}
+
+int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
+                        const struct mb_frame *frames, int n, uint8_t source, struct mb_packet out[MB__BATCH],
+                        struct mb__portion *portions, int *count)
+{
+    const bool may_be_short = goes_short(d, link);
+    uint64_t before = d->frames;
+    int done = share_out(d, shards, link, tick_shift, frames, n, portions, count);
+    uint64_t after = d->frames;
+    for (struct mb__portion *p = portions, *end = portions + *count; p < end; p++) {
+        struct mb_frame frame = frames[p->frame];
+        frame.ts = p->ts;
+        d->frames = before + p->frame + 1;
+        if (p->owner == MB__SHARD_ALL) {
+            p->packets = decode_common(d, link, &frame, out);
+        } else if (p->owner == shards->own && may_be_short && decode_short(d, &frame, d->frames, source, out)) {
+            count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
+            p->packets = 1;
+        } else if (p->owner == shards->own) {
+            p->packets = (uint32_t)decode_walk(d, link, &frame, d->frames, out);
+        }
+        for (uint32_t i = 0; i < p->packets; i++)
+            (out++)->source = source;
+    }
+    d->frames = after;
     return done;
 }

@@ -35,8 +35,9 @@ void mb__decoder_hosts(struct mb__decoder *d, const struct mb__prefixes *hosts);
  * |farthest|: a datagram that does not survive them is read no further. */
 void mb__decoder_hops(struct mb__decoder *d, const struct mb__prefixes *hops, uint8_t farthest);
 void mb__decoder_free(struct mb__decoder *d);
-/* Counts in |stats| (borrowed) from now on. */
-void mb__decoder_count_in(struct mb__decoder *d, struct mb_stats *stats);
+/* From now on the decoder is that of one of several workers: what all of them
+ * decode is counted in |common| (borrowed). */
+void mb__decoder_share(struct mb__decoder *d, struct mb_stats *common);
 
 /* Decodes |frame| of link type |link| as frame |number| of the run. Fills
  * |out| with 1 to MB__MAX_LAYERS packets, the outermost first, and gives their
@@ -63,6 +64,26 @@ uint64_t mb__decoder_number(const struct mb__decoder *d);
  * are those of mb__decoder_next(); packets get |source|. */
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
                      struct mb_packet out[MB__BATCH], int *packets, uint8_t *packets_of);
+
+/* A frame that a worker has something to do with (packet/shard.h). */
+struct mb__portion {
+    int64_t ts;       /* mended as all times are */
+    int64_t before;   /* the same of the frame before it */
+    uint32_t frame;   /* which one of the burst */
+    uint32_t owner;   /* the worker that all of it belongs to, or MB__SHARD_ALL */
+    uint32_t packets; /* decoded; 0: it is another worker's, but begins a tick of the clock */
+};
+struct mb__shards;
+
+/* The time of the newest frame of all bursts, ns. */
+int64_t mb__decoder_now(const struct mb__decoder *d);
+/* As mb__decode_burst() for one of several workers: frames that are seen to be
+ * another's are only numbered. In |portions| are those that are not, and those
+ * whose time lies in another tick of 2^|tick_shift| ns than that of the frame
+ * before: |*count| of them. */
+int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
+                        const struct mb_frame *frames, int n, uint8_t source, struct mb_packet out[MB__BATCH],
+                        struct mb__portion *portions, int *count);
 #define MB__PROTO_BIT(proto) (UINT64_C(1) << (proto))
 
 /* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport

@@ -73,6 +73,7 @@ struct mb__decoder {
     int64_t now;     /* the clock as decoding sees it, ns: up to a burst ahead of the engine's */
     int64_t tick;    /* of that clock, when fragments were last looked through */
     uint64_t frames; /* decoded in bursts */
+    struct mb_stats *common; /* of a worker: where what all workers decode is counted */
     const struct mb__prefixes *hops; /* NULL: no host is known to be any */
     uint8_t farthest;                /* most hops of a prefix */
 };

@@ -31,6 +31,9 @@ class Ids(App):
     start was not seen are left alone, as Suricata does: `--set stream.inline=true` and
     `--set stream.midstream=true` change that, and so does a suricata.yaml.
 
+    Several workers (--workers) cannot share rules that count across flows: thresholds,
+    detection filters, rate filters and host bits need one worker.
+
     Which rules can be used is in mosbox-rules(5). They are read at the start only: SIGHUP
     opens the output files anew, and says that the rules are the old ones.
 
@@ -70,7 +73,14 @@ class Ids(App):
         return [] if self.fast_log is None else [self.fast_log]
 
     def start(self) -> None:
-        self.detection = Detection(self.load(), self.config, inline=self.simulate_inline)
+        loaded = self.load()
+        if self.workers > 1 and loaded.across_flows:
+            raise ValueError(
+                f"ids needs one worker: {len(loaded.across_flows)} of the rules, "
+                f"{loaded.across_flows[0]} the first, remember things across flows "
+                "(threshold, detection_filter, rate_filter, hostbits, xbits)"
+            )
+        self.detection = Detection(loaded, self.config, inline=self.simulate_inline)
         files = self._run.plan.read
         self.detection.attach(self.engine, self.outputs, self.fast_log, files)
 

@@ -19,7 +19,7 @@ from mosbox.rules.draft import Draft
 from mosbox.rules.errors import Problem, RuleError, UnsupportedError
 from mosbox.rules.packet import THRESHOLDS, TRACKS, threshold_op
 from mosbox.rules.parser import Source, logical_lines, parse_rule
-from mosbox.rules.program import BufferKey, Op, encode
+from mosbox.rules.program import BufferKey, Op, Program, encode
 from mosbox.rules.ranges import Ranges
 from mosbox.rules.words import INT_MAX, number
 
@@ -105,6 +105,8 @@ class Loaded:
     """How many rules asked for each of those things."""
     notes: list[Problem] = field(default_factory=list)
     """What is odd but does not matter."""
+    across_flows: list[str] = field(default_factory=list)
+    """Rules that remember things across flows: thresholds, rates, host bits."""
 
     @property
     def skipped(self) -> int:
@@ -151,6 +153,8 @@ class Loader:
                 self._adjust(entry.draft, loaded.rules)
                 loaded.rules.add(encode(entry.draft.program, loaded.rules))
                 loaded.count += 1
+                if _remembers(entry.draft.program):
+                    loaded.across_flows.append(_number(entry.draft.program))
             except RuleError as error:
                 loaded.errors.append(_problem(entry.file, entry.source, error))
         loaded.flow_bits = len(self.compiler.names.flowbits)
@@ -238,6 +242,18 @@ def _no_collections() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+_ACROSS_FLOWS = {lib.MB_OP_THRESHOLD, lib.MB_OP_HOSTBITS, lib.MB_OP_SET_HOSTBITS}
+
+
+def _number(program: Program) -> str:
+    return f"{program.gid}:{program.sid}"
+
+
+def _remembers(program: Program) -> bool:
+    """Whether what the rule says of one flow depends on others."""
+    return any(op.type in _ACROSS_FLOWS for op in (*program.before, *program.after))
 
 
 def _rate_filter(arguments: Mapping[str, str]) -> Op:

@@ -49,12 +49,9 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
         return false;
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (p->tcp_flags & MB_TCP_ACK) /* answers a SYN that is not this connection's */
-        return has(from, MB_SIDE_ISN) && has(to, MB_SIDE_ISN) && from->state >= SYNCHRONISED_FROM &&
-               p->seq != from->isn && p->ack != to->isn + 1;
+        return to->challenged != 0 && p->ack == to->challenged + 1 && p->seq != from->isn;
     if (flow->flags & MB_FLOW_CLOSED)
         return !has(from, MB_SIDE_ISN) || p->seq != from->isn;
-    if (has(from, MB_SIDE_FIN) && has(to, MB_SIDE_FIN))
-        return p->seq != from->isn;
     return flow->flags & MB_FLOW_MIDSTREAM && !has(from, MB_SIDE_ISN) && from->state >= SYNCHRONISED_FROM;
 }
 
@@ -122,6 +119,21 @@ static bool acks_the_unsent(const struct mb_endpoint *to, const struct mb_packet
     return to->snd_max != 0 ? mb__seq_diff(p->ack, to->snd_max) > 0 : beyond > LARGEST_WINDOW;
 }
 
+/* RFC 5961 5.2: an ACK that is older than the widest window can make it, or than the first
+ * byte, was guessed. */
+static bool acks_the_ancient(const struct mb_flow *flow, const struct mb_endpoint *from, const struct mb_endpoint *to,
+                             const struct mb_packet *p)
+{
+    if (!has(to, MB_SIDE_SYNC))
+        return false;
+    int64_t oldest = has(from, MB_SIDE_WSCALE) && has(to, MB_SIDE_WSCALE) ? 65535LL << from->wscale : 65535;
+    if (flow->flags & MB_FLOW_MIDSTREAM)
+        oldest = LARGEST_WINDOW;
+    else if (oldest > (int64_t)to->next)
+        oldest = (int64_t)to->next;
+    return mb__seq_diff(p->ack, to->snd_una) < -oldest - 1;
+}
+
 /* RFC 7323 5.3 R1. Linux lets a segment pass whose timestamp is a tick older: one sent
  * shortly before another and overtaken by it. */
 static bool timestamp_too_old(const struct mb_flow *flow, int side, const struct mb_packet *p, uint32_t tsval)
@@ -148,7 +160,7 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
         return p->payload_len > 0 || p->tcp_flags & MB_TCP_FIN ? MB_ANOMALY_TCP_NO_ACK : 0;
     if (has(from, MB_SIDE_SYNC) && outside_window(flow, from, p))
         return MB_ANOMALY_TCP_WINDOW;
-    if (acks_the_unsent(to, p))
+    if (acks_the_unsent(to, p) || acks_the_ancient(flow, from, to, p))
         return MB_ANOMALY_TCP_ACK;
     uint32_t tsval, tsecr;
     if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr)) {
@@ -232,6 +244,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     bool ack = p->tcp_flags & MB_TCP_ACK;
     bool settled = from->state >= SYNCHRONISED_FROM || from->next > 0; /* the other end holds to its number */
     if (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn)) {
+        if (!ack)
+            from->challenged = p->seq;
         step->rejected = true;
         step->anomaly = MB_ANOMALY_TCP_SYN_CHALLENGE;
         return;
@@ -332,7 +346,8 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
                        !(p->tcp_flags & MB_TCP_FIN) && from->next > 0;
     step->probe = probes_window(flow, from, p);
     if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
-        if (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED)) {
+        bool new = mb__seq_diff(end, next_expected(from)) > 0;
+        if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {
             from->snd_nxt = end;
             send_fin(from, &flow->end[!side], p);
         }

@@ -322,6 +322,7 @@ struct mb_endpoint {
     uint32_t retransmits;    /* segments with bytes sent before */
     uint32_t stream_seq;     /* sequence number of its stream's first byte */
     uint32_t snd_max;        /* right edge of the widest window it was given */
+    uint32_t challenged;     /* sequence number of a SYN it sent into this connection; 0: none */
     uint64_t packets;        /* packets it sent */
     uint64_t bytes;          /* frame bytes on the wire it sent */
     uint64_t next;           /* stream offset of the next byte in order */

@@ -297,10 +297,30 @@ static struct ipv6_chain ipv6_extensions(struct mb__walk *w, uint8_t proto)
     return chain;
 }
 
-/* A fragment of an IPv6 datagram; the cursor is behind its fragment header. */
+/* Whether the bytes at |c| reach to the end of a transport header, the extension
+ * headers from |proto| on included. */
+static bool ipv6_reaches_transport(struct mb__cursor c, uint8_t proto)
+{
+    for (int i = 0; i < MAX_EXTENSIONS && ipv6_is_extension(proto); i++) {
+        const uint8_t *h = mb__cursor_peek(&c, 8);
+        if (h == NULL || !mb__cursor_skip(&c, mb__ipv6_extension_len(proto, h)))
+            return false;
+        proto = h[0];
+    }
+    bool short_header = proto == MB__PROTO_UDP || proto == MB__PROTO_ICMPV6;
+    return mb__cursor_left(&c) >= (proto == MB__PROTO_TCP ? 20u : short_header ? 8u : 1u);
+}
+
+/* A fragment of an IPv6 datagram; the cursor is behind its fragment header. The
+ * first has all headers up to the transport's, or hosts let go of it (RFC 8200 4.5). */
 static enum mb__layer ipv6_fragment(struct mb__walk *w, const struct ipv6_chain *chain)
 {
     const uint8_t *h = chain->fragment;
+    bool first = (mb__be16(h + 2) & 0xfff8u) == 0;
+    if (first && w->missing == 0 && !ipv6_reaches_transport(w->c, chain->proto)) {
+        w->p->flags |= MB_PKT_FRAGMENT;
+        return broken_ip(w, MB_ANOMALY_L4_TRUNCATED);
+    }
     struct mb__fragment_place place = {
         .id = mb__be32(h + 4),
         .offset = mb__be16(h + 2) & 0xfff8u,

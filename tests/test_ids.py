@@ -687,3 +687,49 @@ def test_ordinary_traffic_makes_no_starter_rule_speak(tmp_path: Path) -> None:
     capture = write_pcap(tmp_path / "x.pcap", frames)
     done = mosbox("ids", "-r", capture, "-o", "table")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+# ---- bytes that the capture does not hold
+
+PAYLOADS = """\
+outputs:
+  - eve-log:
+      enabled: yes
+      types:
+        - alert:
+            payload: yes
+            payload-printable: yes
+"""
+
+
+def with_gaps(*lost: bytes) -> list[bytes]:
+    """Words of the client; the capture does not hold those in `lost`, all are acknowledged."""
+    talk = Talk()
+    frames = talk.handshake()
+    for word in (b"VERY", b"GOOD", b"DATA", b"MORE", b"LAST"):
+        frame = talk.client(word)
+        frames += [] if word in lost else [frame]
+    return [*frames, talk.server(flags=ACK), *talk.close()]
+
+
+def words(*wanted: str) -> str:
+    return "\n".join(
+        f'alert tcp-stream any any -> any any (content:"{word}"; sid:{number};)'
+        for number, word in enumerate(wanted, 1)
+    )
+
+
+def test_an_alert_shows_both_sides_of_a_gap(ids: Ids) -> None:
+    config = ids.folder / "suricata.yaml"
+    config.write_text(PAYLOADS)
+    rules = words("VERY", "GOOD", "DATA", "VERYDATA")
+    found = ids.alerts(rules, with_gaps(b"GOOD"), "--suricata-yaml", config)
+    told = {e["alert"]["signature_id"]: e["payload_printable"] for e in found}
+    whole = "VERY[4 bytes missing]DATAMORELAST"
+    assert told == {1: whole, 3: whole}
+    assert {base64.b64decode(e["payload"]).decode() for e in found} == {whole}
+
+
+def test_what_is_between_two_gaps_is_looked_at_once(ids: Ids) -> None:
+    rules = words("VERY", "DATA", "LAST", "ERYDAT")
+    assert ids.count(rules, with_gaps(b"GOOD", b"MORE")) == {1: 1, 2: 1, 3: 1}

@@ -400,6 +400,26 @@ static enum mb__verdict conclude(struct mb_detect *d, struct mb__look *look)
     return d->config.inline_mode ? verdict : MB__VERDICT_PASS;
 }
 
+/* Adds the bytes of the stream to |look|. Those held back from before a gap are
+ * looked at first, by themselves. */
+static void look_at_stream(struct mb_detect *d, struct mb__look *look)
+{
+    struct mb__state_side *side = &look->state->side[look->side];
+    look->stream = stream_bytes(d, look);
+    look->held = side->held;
+    look->rest = look->stream;
+    if (look->held == NULL)
+        return;
+    struct mb__look before = {.state = look->state, .bits = look->state, .held = look->held, .rest = look->rest};
+    look_at_end(&before, look->flow, look->side);
+    before.stream = look->held->bytes;
+    uint64_t inspected = side->inspected;
+    side->inspected = look->held->inspected;
+    mb__inspect(d, &before);
+    conclude(d, &before);
+    side->inspected = inspected;
+}
+
 /* ---- records of transactions ------------------------------------------------ */
 
 static void report_tx(struct mb_detect *d, struct mb__look *look, struct mb__tx *tx)
@@ -486,7 +506,7 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
         show(d, flow, s, !side, false);
         show(d, flow, s, side, own && !tcp);
         if (tcp)
-            look.stream = stream_bytes(d, &look);
+            look_at_stream(d, &look);
     }
     mb__inspect(d, &look);
     if (look.state != NULL) {
@@ -497,6 +517,8 @@ enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, in
         memset(d->loose.bits, 0, d->loose.bit_bytes);
     }
     enum mb__verdict verdict = conclude(d, &look);
+    if (look.held != NULL)
+        mb__held_free(look.state, side);
     if (look.state != NULL && look.state->first != NULL)
         finish_transactions(d, flow, look.state, false);
     return verdict;
@@ -511,9 +533,25 @@ static void look_without_packet(struct mb_detect *d, struct mb_flow *flow, struc
     for (struct mb__tx *tx = s->first; tx != NULL && over; tx = tx->next)
         tx->part[side].complete = tx->part[side].body.complete = tx->part[side].fresh = true;
     if (flow->ip_proto == TCP)
-        look.stream = stream_bytes(d, &look);
+        look_at_stream(d, &look);
     mb__inspect(d, &look);
     conclude(d, &look);
+    if (look.held != NULL)
+        mb__held_free(s, side);
+}
+
+/* Keeps what is before a gap until it is looked at, so that alerts can tell what
+ * is behind it as well. False: it has to be looked at now. */
+static bool hold_back(struct mb_detect *d, struct mb_flow *flow, struct mb__state *s, const struct mb_event *gap)
+{
+    struct mb__state_side *side = &s->side[gap->side];
+    if (d->config.inline_mode || side->held != NULL)
+        return false;
+    if (gap->offset > side->visible)
+        side->visible = gap->offset;
+    struct mb__look look = {.flow = flow, .side = gap->side, .state = s};
+    struct mb__bytes bytes = stream_bytes(d, &look);
+    return bytes.len == 0 || mb__hold_back(s, gap->side, &bytes, gap->len);
 }
 
 /* Bytes before a gap and bytes after it are looked at apart. */
@@ -523,7 +561,8 @@ static int on_gap(struct mb_event *ev, void *arg)
     struct mb__state *s = mb_flow_user(ev->flow, d->monitor);
     if (s == NULL || s->pass || s->drop)
         return 0;
-    look_without_packet(d, ev->flow, s, ev->side, false);
+    if (!hold_back(d, ev->flow, s, ev))
+        look_without_packet(d, ev->flow, s, ev->side, false);
     s->side[ev->side].inspected = ev->offset + ev->len;
     return 0;
 }

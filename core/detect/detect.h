@@ -42,6 +42,8 @@ struct mb__look {
     bool streamed;                  /* its payload is in the stream */
     struct mb__bytes payload;       /* of the packet */
     struct mb__bytes stream;        /* bytes to look at; len 0: none are new */
+    const struct mb__held *held;    /* bytes in front of a gap that alerts tell too; NULL: none */
+    struct mb__bytes rest;          /* and those behind it */
     struct mb__tx *tx;              /* of the rule being tried */
 };
 

@@ -50,6 +50,28 @@ static void tx_free(struct mb__tx *tx)
     mb__memory_free(tx->part[0].memory, tx, sizeof *tx);
 }
 
+/* ---- before a gap --------------------------------------------------------- */
+
+bool mb__hold_back(struct mb__state *s, int side, const struct mb__bytes *bytes, uint64_t gap)
+{
+    struct mb__held *held = mb__memory_alloc(s->memory, sizeof *held + bytes->len);
+    if (held == NULL)
+        return false;
+    *held = (struct mb__held){.bytes = *bytes, .inspected = s->side[side].inspected, .gap = gap, .room = bytes->len};
+    memcpy(held->data, bytes->data, bytes->len);
+    held->bytes.data = held->data;
+    s->side[side].held = held;
+    return true;
+}
+
+void mb__held_free(struct mb__state *s, int side)
+{
+    struct mb__held *held = s->side[side].held;
+    if (held != NULL)
+        mb__memory_free(s->memory, held, sizeof *held + held->room);
+    s->side[side].held = NULL;
+}
+
 /* ---- sessions ------------------------------------------------------------- */
 
 struct mb__session *mb__session_of(struct mb__state *s)
@@ -106,6 +128,7 @@ void mb__state_free(struct mb__state *s)
     }
     for (int side = 0; side < 2; side++) {
         candidates_free(&s->side[side].found);
+        mb__held_free(s, side);
         mb__memory_free(s->memory, s->side[side].alerted, s->side[side].alerted_room * sizeof(struct mb__alerted));
     }
     session_free(s->memory, s->session);

@@ -119,7 +119,18 @@ struct mb__alerted {
     uint64_t end;            /* stream offset up to which bytes are spent for the rule */
 };
 
+/* Stream bytes in front of a gap that were not looked at when it came: the
+ * stream itself forgets what lies before a gap. */
+struct mb__held {
+    struct mb__bytes bytes;
+    uint64_t inspected;      /* stream offset, as the side's had been */
+    uint64_t gap;            /* bytes that are missing behind them */
+    uint32_t room;
+    uint8_t data[];
+};
+
 struct mb__state_side {
+    struct mb__held *held;   /* NULL: nothing */
     uint64_t inspected;      /* stream offset */
     uint64_t visible;        /* acknowledged by the receiver when last looked at */
     struct mb__candidates found;
@@ -150,6 +161,10 @@ struct mb__state {
  * account |memory|. NULL: no memory, counted there. */
 struct mb__state *mb__state_new(struct mb__memory *memory);
 void mb__state_free(struct mb__state *s);
+/* Keeps |bytes| of the stream of |side|, before a gap of |gap|. False: no memory. */
+bool mb__hold_back(struct mb__state *s, int side, const struct mb__bytes *bytes, uint64_t gap);
+/* Lets go of what was held back of |side|, if anything. */
+void mb__held_free(struct mb__state *s, int side);
 /* The session, made if need be. NULL: no memory. */
 struct mb__session *mb__session_of(struct mb__state *s);
 /* Keeps |v| as text in |*where| if there is none yet and |v| is not empty. */

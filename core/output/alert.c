@@ -4,6 +4,8 @@
  * The EVE record is Suricata's, key for key: the packet's addresses, the alert,
  * what the application said (http, tls, dns, ssh) and a short flow.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,18 +158,42 @@ static void put_flow(struct mb__text *t, const struct mb__look *look, struct mb_
     MB__TEXT_LITERAL(t, "}");
 }
 
+static size_t append(uint8_t *to, size_t at, const void *bytes, size_t len)
+{
+    size_t n = len < PAYLOAD_MAX - at ? len : PAYLOAD_MAX - at;
+    if (n > 0)
+        memcpy(to + at, bytes, n);
+    return at + n;
+}
+
+/* The stream before and after a gap, with a word for what is missing. */
+static struct mb_view joined_payload(const struct mb__look *look, uint8_t bytes[PAYLOAD_MAX])
+{
+    char missing[40];
+    size_t n = append(bytes, 0, look->held->bytes.data, look->held->bytes.len);
+    if (look->rest.len > 0) {
+        int len = snprintf(missing, sizeof missing, "[%" PRIu64 " bytes missing]", look->held->gap);
+        n = append(bytes, n, missing, (size_t)len);
+        n = append(bytes, n, look->rest.data, look->rest.len);
+    }
+    return (struct mb_view){bytes, (uint32_t)n};
+}
+
 static void put_payload(struct mb__text *t, const struct mb__alert *a)
 {
     const struct mb_detect_config *c = &a->detect->config;
     const struct mb__bytes *b = a->stream ? &a->look->stream : &a->look->payload;
-    uint32_t len = b->len < PAYLOAD_MAX ? b->len : PAYLOAD_MAX;
-    if (c->payload && len > 0) {
+    struct mb_view v = {b->data, b->len < PAYLOAD_MAX ? b->len : PAYLOAD_MAX};
+    uint8_t joined[PAYLOAD_MAX];
+    if (a->stream && a->look->held != NULL)
+        v = joined_payload(a->look, joined);
+    if (c->payload && v.len > 0) {
         MB__JSON_KEY(t, "payload");
-        put_base64(t, b->data, len);
+        put_base64(t, v.data, v.len);
     }
-    if (c->payload_printable && len > 0) {
+    if (c->payload_printable && v.len > 0) {
         MB__JSON_KEY(t, "payload_printable");
-        put_printable(t, b->data, len);
+        put_printable(t, v.data, v.len);
     }
     if (c->payload || c->payload_printable)
         mb__eve_number(t, "stream", a->stream);

@@ -13,9 +13,6 @@ CASES = [case for path in FILES for case in read_cases(path)]
 
 SCENARIOS = {*range(1, 85), *range(102, 105), *range(113, 121)}
 
-# Scenarios of the stack without a case yet.
-MISSING = {113, 114}
-
 
 def test_every_scenario_has_a_case() -> None:
     """A case file's case, or a test named for its scenario, test_66_..., here or beside the
@@ -23,7 +20,7 @@ def test_every_scenario_has_a_case() -> None:
     told = {int(number) for case in CASES for number in case.title.split()[0].split(",")}
     for path in Path(__file__).parents[1].glob("*/test_*.py"):
         told |= {int(number) for number in re.findall(r"^def test_(\d+)_", path.read_text(), re.M)}
-    assert SCENARIOS - told == MISSING
+    assert told >= SCENARIOS
 
 
 @pytest.mark.parametrize("every_packet", [False, True], ids=["events", "packets"])

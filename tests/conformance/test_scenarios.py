@@ -12,8 +12,10 @@ import random
 import re
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from wire import (
     fragments,
     icmp,
     ip,
+    merge,
     tcp,
     tcp_options,
     udp,
@@ -257,6 +260,96 @@ def test_68_a_timer_of_the_core_cancels_itself() -> None:
     core.until(20)
     assert codes == [0]
     core.engine.close()
+
+
+# ---- 113, 114: workers
+
+
+class Diary(Counted):
+    """Notes every event of every flow, as records."""
+
+    def note(self, flow: Flow, what: str, *more: object) -> None:
+        self.emit("note", flow, what=" ".join(map(str, (what, *more))))
+
+    def on_flow_start(self, flow: Flow) -> None:
+        self.note(flow, "start")
+
+    def on_state_change(self, flow: Flow, change: Any) -> None:
+        self.note(flow, change.side, change.old, change.new)
+
+    def on_data(self, flow: Flow, data: Any) -> None:
+        self.note(flow, data.side, data.offset, len(data), zlib.crc32(data.view))
+
+    def on_gap(self, flow: Flow, gap: Any) -> None:
+        self.note(flow, gap.side, gap.offset, gap.length)
+
+    def on_anomaly(self, flow: Flow | None, anomaly: Any) -> None:
+        if flow is not None:
+            self.note(flow, anomaly.reason)
+
+    def on_http_request(self, flow: Flow, http: Any) -> None:
+        self.note(flow, http.target)
+
+    def on_flow_end(self, flow: Flow) -> None:
+        self.note(flow, flow.end_reason or "", flow.client.packets, flow.server.packets)
+
+    def merge(self, other: Diary) -> None: ...
+
+
+def tuples(count: int, lot: random.Random) -> Iterator[bytes]:
+    """A question and an answer of `count` pairs of ends, the answers long after the questions."""
+    asked: list[bytes] = []
+    for n in range(count):
+        version = 4 if n % 2 else 6
+        a, b = (str(ip_address(lot.randbytes(4 if version == 4 else 16))) for _ in "ab")
+        sport, dport = lot.randrange(1, 65536), lot.randrange(1, 65536)
+        body = n.to_bytes(4, "big")
+        asked.append(ethernet(ip(b, a, 17, udp(b, a, dport, sport, body))))
+        yield ethernet(ip(a, b, 17, udp(a, b, sport, dport, body)))
+        if len(asked) > 500:
+            yield asked.pop(lot.randrange(len(asked)))
+    yield from asked
+
+
+class Both(Counted):
+    """Counts flows, and those of which both directions came."""
+
+    def on_flow_end(self, flow: Flow) -> None:
+        self.count("flows")
+        self.count("both ways", bool(flow.client.packets and flow.server.packets))
+
+    def merge(self, other: Both) -> None: ...
+
+
+def test_113_both_directions_of_a_flow_come_to_one_worker(tmp_path: Path) -> None:
+    """Random ends, IPv4 and IPv6: who saw one direction only would tell of two flows."""
+    lot, count = random.Random(SEED), 20_000
+    pcap = write_pcap(tmp_path / "x.pcap", tuples(count, lot), step=0.0001)
+    plain = {"decap": "none"}  # some ports are a tunnel's
+    for workers in (1, 2, 5):
+        done = run(Both, read=str(pcap), settings=plain, workers=workers)
+        assert (done.counters["flows"], done.counters["both ways"]) == (count, count), workers
+
+
+def test_114_each_flow_has_its_events_in_one_order(tmp_path: Path) -> None:
+    """What several workers tell is what one tells, all flows in one order."""
+    lot, talks = random.Random(SEED), []
+    for n in range(40):
+        talk = Talk(src=f"10.0.{n}.1", sport=1024 + n)
+        frames = talk.exchange(b"GET /%d HTTP/1.1\r\n\r\n" % n, b"x" * 900, mss=100)
+        at = lot.randrange(3, len(frames) - 4)
+        frames[at], frames[at + 1] = frames[at + 1], frames[at]
+        if n % 4 == 0:
+            del frames[at]
+        talks.append(frames)
+    cut = fragments(Talk(src="10.1.0.1").packet("client", ACK, b"z" * 300), 64)
+    frames = [*merge(*talks), *map(ethernet, cut)]
+    pcap = write_pcap(tmp_path / "x.pcap", frames)
+    alone = run(Diary, read=str(pcap), settings={"seed": 1})
+    assert len(alone.records) > 900
+    for workers in (2, 3, 7):
+        several = run(Diary, read=str(pcap), settings={"seed": 9}, workers=workers)
+        assert several.records == alone.records, f"{workers} workers, MOSBOX_SEED={SEED}"
 
 
 # ---- 115: mutated packets

@@ -120,6 +120,20 @@ def test_real_connections_stay_whole_in_a_flood(kind: str, tmp_path: Path) -> No
     assert stats["flows_ended"].get("evicted", 0) == reached.get("flow_limit", 0)
 
 
+def test_tables_stay_small_and_say_what_is_not_in_them() -> None:
+    """Each SYN is of a host of its own: more than the table of hosts has room for."""
+    maker = [sys.executable, Path(__file__).parent / "flood.py", "syn", "100000"]
+    flood = subprocess.run(maker, capture_output=True, env=environment(), check=True)
+    words = [*MOSBOX, "stats", "-r", "-", "--max-memory=80MB", "-o", "table"]
+    run = subprocess.run(
+        [*MEASURED, *words], input=flood.stdout, capture_output=True, env=environment()
+    )
+    assert run.returncode == 0, run.stderr
+    assert UNDER_ASAN or int(run.stderr.split()[-1]) * 1024 < 80 * 10**6
+    assert b"hosts that made room for larger ones" in run.stdout
+    assert b"anomaly: flow limit" in run.stdout
+
+
 def test_every_flow_is_told_once_though_most_make_room() -> None:
     told, errors = under("syn", "stats")
     ends = Counter((r["src_ip"], r["end_reason"]) for r in told)

@@ -88,7 +88,8 @@ class Stats(App):
         hosts = self.hosts.top(top, by)
         self.section("Hosts", [{"host": g.client, **counts(g), **halves(g)} for g in hosts])
         self.section("Top talkers", self.talker_rows())
-        self.section("Also counted", counters(stats))
+        small = {"hosts": self.hosts.evicted, "server ports": self.ports.evicted}
+        self.section("Also counted", counters(stats, small))
 
     def talker_rows(self) -> list[Row]:
         return [
@@ -130,7 +131,7 @@ def end(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def counters(stats: Row) -> list[Row]:
+def counters(stats: Row, small: dict[str, int]) -> list[Row]:
     """What was odd, let go or left out: the counters that are not zero."""
     odd = {
         n: v for n, v in stats.items() if isinstance(v, int) and n not in (*NORMAL, *NOT_COUNTERS)
@@ -138,4 +139,5 @@ def counters(stats: Row) -> list[Row]:
     odd = {n: v for n, v in odd.items() if not n.startswith("packets_")}
     odd |= {f"flows ended: {name}": n for name, n in stats["flows_ended"].items()}
     odd |= {f"anomaly: {name}": n for name, n in stats["anomalies"].items()}
+    odd |= {f"{what} that made room for larger ones": n for what, n in small.items()}
     return [{"what": name.replace("_", " "), "count": n} for name, n in odd.items() if n]

@@ -716,6 +716,11 @@ struct mb__order *mb__engine_order(const struct mb_engine *e)
     return (struct mb__order *)&e->order;
 }
 
+struct mb__condition *mb__engine_condition(const struct mb_engine *e)
+{
+    return (struct mb__condition *)&e->condition;
+}
+
 int64_t mb__engine_began(const struct mb_engine *e)
 {
     return e->began;

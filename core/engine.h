@@ -60,6 +60,7 @@ struct mb_engine {
     volatile bool stop;
     int64_t began;                  /* the packet clock at its start; 0: not yet */
     struct mb__order order;         /* where in the run it is; frames and packets are noted by workers only */
+    struct mb__condition condition; /* of what a worker writes */
     struct mb__shards shards;       /* which flows it has, if it is one of several workers */
     _Atomic uint64_t *progress;     /* where a worker tells the frames that it is done with */
     struct mb_stats uncounted;      /* what each worker meets and the first one counts */

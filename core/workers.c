@@ -19,13 +19,14 @@
 #include <sys/prctl.h>
 
 #include "base/say.h"
+#include "detect/decide.h"
 #include "engine.h"
 #include "io/lane.h"
 #include "io/tap.h"
 #include "io/source.h"
 #include "io/writer.h"
 
-#define MAX_WAYS 32 /* outputs, and a writer */
+#define MAX_WAYS 32 /* outputs, a writer, and the count of alerts */
 
 struct shared {
     mb__bell bell; /* the parent's: a worker has something for it */
@@ -33,10 +34,12 @@ struct shared {
     struct mb__lane_ends ends[MAX_WAYS][MB_WORKERS_MAX];
 };
 
-/* One output or the writer, and its lanes. */
+/* One output or the writer, and its lanes; neither of them: where alerts are
+ * counted that depend on thresholds. */
 struct way {
     struct mb_output *output;
     struct mb_writer *writer;
+    struct mb__decider *decider; /* NULL: no rules */
     struct mb__lane lane[MB_WORKERS_MAX];
     struct mb__merge merge;
 };
@@ -74,9 +77,11 @@ void mb_workers_free(struct mb_workers *w)
 {
     if (w == NULL)
         return;
-    for (unsigned n = 0; n < w->ways; n++)
+    for (unsigned n = 0; n < w->ways; n++) {
         for (unsigned i = 0; i < w->count; i++)
             mb__ring_free(w->way[n].lane[i].ring, MB__LANE_SIZE);
+        mb__decider_free(w->way[n].decider);
+    }
     mb__shared_free(w->shared, sizeof *w->shared);
     mb__tap_free(w->tap);
     free(w);
@@ -116,6 +121,19 @@ int mb_workers_writer(struct mb_workers *w, struct mb_writer *writer)
     return add_way(w, NULL, writer);
 }
 
+int mb_workers_rules(struct mb_workers *w, struct mb_engine *e)
+{
+    int err = e->detect != NULL ? add_way(w, NULL, NULL) : 0;
+    for (unsigned n = 0; n < w->ways && e->detect != NULL && err == 0; n++) {
+        struct way *way = &w->way[n];
+        way->decider = mb__decider_new(e->detect);
+        way->merge.decide = mb__decide;
+        way->merge.decide_arg = way->decider;
+        err = way->decider == NULL ? MB_ENOMEM : 0;
+    }
+    return err;
+}
+
 /* ---- in a worker ---------------------------------------------------------- */
 
 /* Each worker has its share of what is limited in all. */
@@ -137,10 +155,13 @@ void mb_workers_join(struct mb_workers *w, unsigned own, struct mb_engine *e)
     for (unsigned n = 0; n < w->ways; n++) {
         struct mb__lane *lane = &w->way[n].lane[own];
         lane->order = mb__engine_order(e);
+        lane->condition = mb__engine_condition(e);
         if (w->way[n].output != NULL)
             mb__output_lane(w->way[n].output, lane);
-        else
+        else if (w->way[n].writer != NULL)
             mb__writer_lane(w->way[n].writer, lane);
+        else
+            mb__detect_share(e->detect, mb__engine_condition(e), lane);
     }
 }
 
@@ -172,7 +193,9 @@ static int64_t take_all(struct mb_workers *w)
     int64_t bytes = 0;
     for (unsigned n = 0; n < w->ways; n++) {
         struct way *way = &w->way[n];
-        struct mb__drain *out = way->output != NULL ? mb__output_drain(way->output) : mb__writer_drain(way->writer);
+        struct mb__drain *out = way->output != NULL   ? mb__output_drain(way->output)
+                                : way->writer != NULL ? mb__writer_drain(way->writer)
+                                                      : NULL;
         int64_t taken = mb__merge_take(&way->merge, out);
         if (taken < 0)
             return taken;
@@ -194,6 +217,17 @@ int mb_workers_merge(struct mb_workers *w, unsigned ms)
         return 0;
     mb__bell_wait(&w->shared->bell, seen, ms);
     return 1;
+}
+
+/* What only the parent could decide counts for its rules. */
+void mb_workers_count(const struct mb_workers *w, struct mb_engine *e)
+{
+    struct mb_detect_stats decided = {0};
+    for (unsigned n = 0; n < w->ways; n++)
+        if (w->way[n].output == NULL && w->way[n].writer == NULL)
+            mb__decider_count(w->way[n].decider, &decided.alerts, &decided.suppressed);
+    if (e->detect != NULL)
+        mb__detect_add(e->detect, &decided);
 }
 
 bool mb_workers_left(const struct mb_workers *w, unsigned n)

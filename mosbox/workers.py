@@ -140,6 +140,7 @@ class Crew:
             check(lib.mb_workers_output(self.c, sink.output.c))
         if run.writer is not None:
             check(lib.mb_workers_writer(self.c, run.writer.c))
+        check(lib.mb_workers_rules(self.c, run.engine.c))
         run.flush()  # what waits in buffers is the parent's to write
         sys.stdout.flush()
         try:
@@ -222,6 +223,7 @@ class Crew:
         reports = [worker.report for worker in self._workers if worker.report is not None]
         errors = sorted((r.error for r in reports if r.error is not None), key=lambda e: e[0])
         limited = False
+        lib.mb_workers_count(self.c, run.engine.c)
         for report in reports:
             limited |= self._add(run, report)
         if errors:

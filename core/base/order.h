@@ -33,6 +33,24 @@ struct mb__order {
 #define MB__STEP_LAST (UINT64_C(3) << 62)   /* what closes the run */
 #define MB__STEP_NUMBER ((UINT64_C(1) << 62) - 1)
 
+/* What is written may depend on what all workers saw: then the parent decides,
+ * which meets everything in order. */
+enum mb__condition_kind {
+    MB__CONDITION_NONE = 0,   /* it is written */
+    MB__CONDITION_SPEAK,      /* if the thresholds of the rule let it speak */
+    MB__CONDITION_ALERTED,    /* if a rule did so on the flow */
+    MB__CONDITION_NOT_ALERTED /* if none did */
+};
+
+struct mb__condition {
+    uint32_t kind;   /* enum mb__condition_kind */
+    uint32_t rule;   /* its place in the set */
+    uint64_t flow;   /* mb_flow.id; 0: none */
+    int64_t ts;      /* ns since 1970 */
+    uint8_t src[16]; /* addresses of the packet */
+    uint8_t dst[16];
+};
+
 static inline bool mb__order_before(const struct mb__order *a, const struct mb__order *b)
 {
     if (a->frame != b->frame)

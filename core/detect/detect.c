@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define TCP 6
-#define TRACKERS 65536 /* thresholds and host bits remembered at once, each */
 
 /* ---- life ------------------------------------------------------------------ */
 
@@ -25,8 +24,8 @@ static int parts_new(struct mb_detect *d)
     const struct mb_rules *r = d->rules;
     d->mark = calloc((size_t)r->count + 1, sizeof *d->mark);
     d->found = calloc((size_t)d->config.max_alerts + 1, sizeof *d->found);
-    d->thresholds = mb__tracker_new(TRACKERS, 0);
-    d->bits = mb__tracker_new(TRACKERS, 0);
+    d->thresholds = mb__tracker_new(MB__TRACKERS, 0);
+    d->bits = mb__tracker_new(MB__TRACKERS, 0);
     if (d->mark == NULL || d->found == NULL || d->thresholds == NULL || d->bits == NULL)
         return MB_ENOMEM;
     for (uint32_t i = 0; i < r->banks; i++)
@@ -153,6 +152,18 @@ void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats)
 {
     *stats = d->stats;
     stats->pcre_limits = d->matcher.pcre_limits;
+}
+
+void mb__detect_share(struct mb_detect *d, struct mb__condition *condition, struct mb__lane *lane)
+{
+    d->condition = condition;
+    d->decisions = lane;
+}
+
+bool mb__detect_unsure(const struct mb_detect *d, const struct mb_flow *flow)
+{
+    const struct mb__state *s = mb_flow_user(flow, d->monitor);
+    return s != NULL && s->unsure && !(flow->flags & MB_FLOW_ALERTED);
 }
 
 void mb__detect_add(struct mb_detect *d, const struct mb_detect_stats *stats)
@@ -302,6 +313,7 @@ static void look_at_end(struct mb__look *look, struct mb_flow *flow, int side)
 struct outcome {
     uint8_t action;
     bool told;
+    bool unsure; /* told if thresholds that others keep say so */
 };
 
 static bool stops(uint8_t action)
@@ -315,7 +327,9 @@ static uint32_t settle(struct mb_detect *d, const struct mb__look *look, struct 
     for (uint32_t i = 0; i < d->found_count; i++) {
         const struct mb__rule *rule = &d->rules->rule[d->found[i].rule];
         outcome[i].action = rule->head->action;
-        outcome[i].told = mb__threshold(d, look, rule, d->found[i].rule, &outcome[i].action);
+        outcome[i].unsure = d->condition != NULL && mb__has_threshold(rule);
+        outcome[i].told =
+            outcome[i].unsure || mb__threshold(d, look, rule, d->found[i].rule, &outcome[i].action);
         if (!outcome[i].told)
             d->stats.suppressed++;
         if (outcome[i].action == MB_RULE_PASS)
@@ -348,21 +362,46 @@ static enum mb__verdict judge(struct mb_detect *d, struct mb__look *look, const 
     return verdict;
 }
 
-static void speak(struct mb_detect *d, const struct mb__found *f, uint8_t action, struct mb__alert *alert)
+static void tell(struct mb_detect *d, const struct mb__found *f, uint8_t action, struct mb__alert *alert)
 {
-    const struct mb__rule *rule = &d->rules->rule[f->rule];
-    if (action == MB_RULE_PASS || rule->head->flags & MB_RULE_NOALERT)
-        return;
-    d->stats.alerts++;
-    if (alert->look->flow != NULL)
-        alert->look->flow->flags |= MB_FLOW_ALERTED;
     if (d->report == NULL)
         return;
-    alert->rule = rule;
+    alert->rule = &d->rules->rule[f->rule];
     alert->tx = f->tx;
     alert->stream = f->stream;
     alert->blocked = d->config.inline_mode && stops(action);
     d->report(d->report_arg, MB__REPORT_ALERT, alert);
+}
+
+/* An alert that the parent of several workers may keep back. */
+static void tell_unsure(struct mb_detect *d, const struct mb__found *f, uint8_t action, struct mb__alert *alert)
+{
+    const struct mb__look *look = alert->look;
+    struct mb__condition *c = d->condition;
+    *c = (struct mb__condition){.kind = MB__CONDITION_SPEAK, .rule = f->rule, .ts = d->now};
+    c->flow = look->flow != NULL ? look->flow->id : 0;
+    memcpy(c->src, &look->src, sizeof c->src);
+    memcpy(c->dst, &look->dst, sizeof c->dst);
+    mb__lane_put_both(d->decisions, NULL, 0, NULL, 0);
+    tell(d, f, action, alert);
+    c->kind = MB__CONDITION_NONE;
+    if (look->state != NULL)
+        look->state->unsure = true;
+}
+
+static void speak(struct mb_detect *d, const struct mb__found *f, const struct outcome *outcome,
+                  struct mb__alert *alert)
+{
+    if (outcome->action == MB_RULE_PASS || d->rules->rule[f->rule].head->flags & MB_RULE_NOALERT)
+        return;
+    if (outcome->unsure) {
+        tell_unsure(d, f, outcome->action, alert);
+        return;
+    }
+    d->stats.alerts++;
+    if (alert->look->flow != NULL)
+        alert->look->flow->flags |= MB_FLOW_ALERTED;
+    tell(d, f, outcome->action, alert);
 }
 
 /* Tells of a dropped packet, with the rule that wanted it first. */
@@ -391,7 +430,7 @@ static enum mb__verdict conclude(struct mb_detect *d, struct mb__look *look)
     enum mb__verdict verdict = judge(d, look, outcome, n, &alert);
     for (uint32_t i = 0; i < n; i++)
         if (outcome[i].told)
-            speak(d, &d->found[i], outcome[i].action, &alert);
+            speak(d, &d->found[i], &outcome[i], &alert);
     if (verdict != MB__VERDICT_PASS && look->packet != NULL) {
         d->stats.drops++;
         if (d->report != NULL && d->config.inline_mode)

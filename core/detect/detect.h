@@ -17,10 +17,13 @@
 #ifndef MB_DETECT_DETECT_H
 #define MB_DETECT_DETECT_H
 
+#include "base/order.h"
 #include "base/text.h"
+#include "io/lane.h"
 #include "detect/state.h"
 #include "detect/tracker.h"
 
+#define MB__TRACKERS 65536 /* thresholds and host bits remembered at once, each */
 #define MB__MAX_FILES 256   /* whose names alerts tell */
 #define MB__MAX_ALERTS 256  /* of one packet, whatever is configured */
 #define MB__REJECTS (1u << 31)
@@ -115,6 +118,8 @@ struct mb_detect {
     int link;
     int64_t now;
     struct mb_detect_stats stats;
+    struct mb__condition *condition; /* of one of several workers: the engine's; NULL: there is one */
+    struct mb__lane *decisions;      /* where alerts that depend on thresholds are counted */
     void (*report)(void *arg, enum mb__report what, const struct mb__alert *alert);
     void *report_arg;
     void (*report_free)(void *arg);
@@ -139,6 +144,11 @@ void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, con
 /* Bytes that detection keeps of each flow at least; of NULL 0. */
 size_t mb__detect_flow_bytes(const struct mb_detect *d);
 bool mb__detect_inline(const struct mb_detect *d);
+/* |d| is one of several workers' from now on: thresholds are not its to ask. What
+ * they would keep back is written under |condition|, and told to |lane|. */
+void mb__detect_share(struct mb_detect *d, struct mb__condition *condition, struct mb__lane *lane);
+/* Whether others know if a rule alerted on |flow|. */
+bool mb__detect_unsure(const struct mb_detect *d, const struct mb_flow *flow);
 /* Adds what another counted. */
 void mb__detect_add(struct mb_detect *d, const struct mb_detect_stats *stats);
 void mb__detect_free(struct mb_detect *d);
@@ -156,6 +166,8 @@ struct mb__bytes mb__header_bytes(const struct mb_packet *p, int base);
 /* inspect.c: puts rules on the work list and tries them. */
 void mb__inspect(struct mb_detect *d, struct mb__look *look);
 
+/* Whether how often the rule speaks depends on what it found before. */
+bool mb__has_threshold(const struct mb__rule *rule);
 /* threshold.c: whether the rule may speak, and what it does: |*action|. */
 bool mb__threshold(struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule, uint32_t number,
                    uint8_t *action);

@@ -155,6 +155,7 @@ struct mb__state {
     bool pass;               /* a pass rule passed the flow */
     bool drop;               /* a drop rule dropped it */
     bool established;        /* both ends have been connected */
+    bool unsure;             /* thresholds tell whether a rule alerted; they are asked elsewhere */
 };
 
 /* The state of a new flow; itself part of what a flow takes, its contents on the

@@ -86,6 +86,14 @@ static bool suppressed(const struct mb_detect *d, const struct mb__look *look, c
     }
 }
 
+bool mb__has_threshold(const struct mb__rule *rule)
+{
+    for (unsigned i = rule->after; i < rule->head->ops; i++)
+        if (rule->op[i].type == MB_OP_THRESHOLD)
+            return true;
+    return false;
+}
+
 bool mb__threshold(struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule, uint32_t number,
                    uint8_t *action)
 {

@@ -936,8 +936,9 @@ uint64_t mb_tally_evicted(const struct mb_tally *t);
  *                  each result; closes the outputs
  *
  * Limits of flows and of memory are divided among the workers: which flows go
- * when one is reached is not what it is in one process. Neither are thresholds
- * and host bits of rules, which are kept by each worker for itself. */
+ * when one is reached is not what it is in one process. Neither are host bits and
+ * rate filters of rules, which are kept by each worker for itself; thresholds are
+ * asked where all alerts meet, in the parent. */
 #define MB_WORKERS_MAX 64
 
 struct mb_workers;
@@ -952,6 +953,11 @@ struct mb_source *mb_workers_source(struct mb_workers *w, const char *path, char
  * in order. Before the fork. 0, MB_ELIMIT (32 of both) or MB_ENOMEM. */
 int mb_workers_output(struct mb_workers *w, struct mb_output *o);
 int mb_workers_writer(struct mb_workers *w, struct mb_writer *writer);
+/* The rules of |e|, if it has any, are applied by several workers: after all
+ * outputs, before the fork. 0, MB_ELIMIT or MB_ENOMEM. */
+int mb_workers_rules(struct mb_workers *w, struct mb_engine *e);
+/* In the parent, when all have left: counts the alerts that were decided there. */
+void mb_workers_count(const struct mb_workers *w, struct mb_engine *e);
 /* In a child, before the first frame: it is worker |own|, from 0, and |e| its
  * engine. The child is killed should its parent end. */
 void mb_workers_join(struct mb_workers *w, unsigned own, struct mb_engine *e);

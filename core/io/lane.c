@@ -5,12 +5,13 @@
 #include "mosbox.h"
 
 #define PATIENCE 100              /* ms until a full lane is looked at again */
-#define PIECE (MB__LANE_SIZE / 4) /* longer texts are put in pieces of the same order */
+#define PIECE (MB__LANE_SIZE / 2) /* longer texts are put in pieces of the same order; no record is */
 #define WAKE (MB__LANE_SIZE / 4)  /* bytes in a lane that are worth waking the parent for */
 
 struct chunk {
     struct mb__order order;
-    uint64_t len; /* bytes that follow; the next chunk begins at a multiple of 8 */
+    uint32_t len;       /* bytes that follow; the next chunk begins at a multiple of 8 */
+    uint32_t condition; /* sizeof(struct mb__condition) if one comes before them */
 };
 
 static size_t padded(size_t len)
@@ -34,16 +35,21 @@ static void wait_for_room(struct mb__lane *l, size_t size)
 
 void mb__lane_put_both(struct mb__lane *l, const void *head, size_t head_len, const void *bytes, size_t len)
 {
-    struct chunk chunk = {.order = *l->order, .len = head_len + len};
-    size_t size = padded(head_len + len);
+    struct chunk chunk = {.order = *l->order, .len = (uint32_t)(head_len + len)};
+    if (l->condition->kind != MB__CONDITION_NONE)
+        chunk.condition = sizeof *l->condition;
+    size_t size = padded(chunk.condition + chunk.len);
     if (MB__LANE_SIZE - (l->put - l->taken) < size)
         wait_for_room(l, size);
     uint8_t *p = l->ring + l->put % MB__LANE_SIZE;
     memcpy(p, &chunk, sizeof chunk);
+    p += sizeof chunk;
+    memcpy(p, l->condition, chunk.condition);
+    p += chunk.condition;
     if (head_len > 0)
-        memcpy(p + sizeof chunk, head, head_len);
+        memcpy(p, head, head_len);
     if (len > 0)
-        memcpy(p + sizeof chunk + head_len, bytes, len);
+        memcpy(p + head_len, bytes, len);
     l->put += size;
     atomic_store_explicit(&l->ends->put, l->put, memory_order_release);
     if (l->put - l->told >= WAKE) {
@@ -124,6 +130,19 @@ static int drain_put(struct mb__drain *out, const void *bytes, size_t len)
     return 0;
 }
 
+/* Writes the chunk's bytes if its condition holds. 0 or < 0. */
+static int settle(struct mb__merge *m, const struct chunk *c, struct mb__drain *out)
+{
+    const uint8_t *bytes = (const uint8_t *)(c + 1);
+    if (c->condition != 0) {
+        struct mb__condition condition;
+        memcpy(&condition, bytes, sizeof condition);
+        if (!m->decide(m->decide_arg, &condition))
+            return 0;
+    }
+    return out == NULL ? 0 : drain_put(out, bytes + c->condition, c->len);
+}
+
 /* Whether another worker has brought the same. */
 static bool is_repeated(const struct mb__merge *m, unsigned from, const struct mb__order *order)
 {
@@ -146,14 +165,14 @@ static int take_up_to(struct mb__merge *m, unsigned i, const struct mb__order *l
     const struct chunk *c;
     while ((c = first_chunk(l)) != NULL && !mb__order_before(limit, &c->order)) {
         if (!is_repeated(m, i, &c->order)) {
-            int err = drain_put(out, c + 1, c->len);
+            int err = settle(m, c, out);
             if (err < 0)
                 return err;
             m->last = c->order;
             m->from = i;
             m->begun = true;
         }
-        l->taken += padded(c->len);
+        l->taken += padded(c->condition + c->len);
     }
     if (l->taken - l->told >= WAKE)
         tell_taken(l);

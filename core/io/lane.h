@@ -45,6 +45,7 @@ struct mb__lane {
     struct mb__lane_ends *ends;
     mb__bell *bell;                /* the parent's: something was put */
     const struct mb__order *order; /* the worker's: where it is */
+    const struct mb__condition *condition; /* and on what it depends that this is written */
     uint64_t put;                  /* as this end knows it */
     uint64_t taken;
     uint64_t told;                 /* of what this end did, the other one knows this */
@@ -63,9 +64,12 @@ struct mb__merge {
     struct mb__order last;           /* what was taken last, */
     unsigned from;                   /* and from whom */
     bool begun;
+    bool (*decide)(void *arg, const struct mb__condition *condition); /* whether to write it */
+    void *decide_arg;
 };
 
-/* Takes all that is in order to |out|: how many bytes, or the code of what failed. */
+/* Takes all that is in order to |out| (NULL: nothing is written): how many bytes,
+ * or the code of what failed. */
 int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out);
 
 #endif

@@ -28,6 +28,8 @@ struct mb__outputs **mb__engine_outputs(const struct mb_engine *e);
 uint64_t mb__engine_max_memory(const struct mb_engine *e);
 /* Where in the run the engine is: what is written now comes there. */
 struct mb__order *mb__engine_order(const struct mb_engine *e);
+/* On what it depends that what is written now is: set before, taken back after. */
+struct mb__condition *mb__engine_condition(const struct mb_engine *e);
 /* The packet clock at the first frame, ns; 0: there was none. */
 int64_t mb__engine_began(const struct mb_engine *e);
 /* Calls |fn| for each live flow, in no order that output may show. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/pool.h"
+#include "detect/detect.h"
 #include "packet/packet.h"
 
 #define MAX_OUTPUTS 8 /* of each kind */
@@ -127,6 +128,30 @@ static void put_record(const struct mb__outputs *o, struct mb__text *t, const st
     }
 }
 
+static int write_record(struct mb__outputs *o, const struct log *log, const struct mb_flow *flow)
+{
+    mb__text_clear(&o->text);
+    put_record(o, &o->text, flow, log->format, &o->iso);
+    return mb__text_lost(&o->text) != 0 ? MB_ENOMEM
+                                        : mb_output_write(log->to, o->text.start, mb__text_len(&o->text));
+}
+
+/* Whether a rule alerted on the flow is known where all alerts are: the record
+ * in both ways, of which one is kept. */
+static int write_unsure(struct mb__outputs *o, const struct log *log, struct mb_flow *flow)
+{
+    struct mb__condition *c = mb__engine_condition(o->engine);
+    *c = (struct mb__condition){.kind = MB__CONDITION_NOT_ALERTED, .flow = flow->id};
+    int err = write_record(o, log, flow);
+    c->kind = MB__CONDITION_ALERTED;
+    flow->flags |= MB_FLOW_ALERTED;
+    if (err == 0)
+        err = write_record(o, log, flow);
+    flow->flags &= (uint8_t)~MB_FLOW_ALERTED;
+    c->kind = MB__CONDITION_NONE;
+    return err;
+}
+
 static int on_flow_end(struct mb_event *ev, void *arg)
 {
     struct mb__outputs *o = arg;
@@ -134,13 +159,10 @@ static int on_flow_end(struct mb_event *ev, void *arg)
     int err = 0;
     for (int n = 0; n < o->tally_count && err == 0; n++)
         err = mb__tally_add(o->tallies[n], ev->flow);
-    for (int n = 0; n < o->log_count && err == 0; n++) {
-        mb__text_clear(&o->text);
-        put_record(o, &o->text, ev->flow, o->logs[n].format, &o->iso);
-        err = mb__text_lost(&o->text) != 0
-                  ? MB_ENOMEM
-                  : mb_output_write(o->logs[n].to, o->text.start, mb__text_len(&o->text));
-    }
+    const struct mb_detect *d = *mb__engine_detect(o->engine);
+    bool unsure = d != NULL && mb__detect_unsure(d, ev->flow);
+    for (int n = 0; n < o->log_count && err == 0; n++)
+        err = unsure ? write_unsure(o, &o->logs[n], ev->flow) : write_record(o, &o->logs[n], ev->flow);
     if (rtts != NULL) {
         mb_flow_set_user(ev->flow, o->monitor, NULL);
         mb__pool_give(&o->rtts, mb__pool_number(&o->rtts, rtts));

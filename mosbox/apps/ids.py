@@ -31,8 +31,8 @@ class Ids(App):
     start was not seen are left alone, as Suricata does: `--set stream.inline=true` and
     `--set stream.midstream=true` change that, and so does a suricata.yaml.
 
-    Several workers (--workers) cannot share rules that count across flows: thresholds,
-    detection filters, rate filters and host bits need one worker.
+    Several workers (--workers) can share all rules but those that act on what other flows
+    did: rate filters and host bits need one worker.
 
     Which rules can be used is in mosbox-rules(5). They are read at the start only: SIGHUP
     opens the output files anew, and says that the rules are the old ones.
@@ -77,8 +77,8 @@ class Ids(App):
         if self.workers > 1 and loaded.across_flows:
             raise ValueError(
                 f"ids needs one worker: {len(loaded.across_flows)} of the rules, "
-                f"{loaded.across_flows[0]} the first, remember things across flows "
-                "(threshold, detection_filter, rate_filter, hostbits, xbits)"
+                f"{loaded.across_flows[0]} the first, act on what other flows did "
+                "(rate_filter, hostbits, xbits)"
             )
         self.detection = Detection(loaded, self.config, inline=self.simulate_inline)
         files = self._run.plan.read

@@ -106,7 +106,7 @@ class Loaded:
     notes: list[Problem] = field(default_factory=list)
     """What is odd but does not matter."""
     across_flows: list[str] = field(default_factory=list)
-    """Rules that remember things across flows: thresholds, rates, host bits."""
+    """Rules that remember things across flows, but for thresholds: rates and host bits."""
 
     @property
     def skipped(self) -> int:
@@ -244,7 +244,7 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-_ACROSS_FLOWS = {lib.MB_OP_THRESHOLD, lib.MB_OP_HOSTBITS, lib.MB_OP_SET_HOSTBITS}
+_HOSTBITS = {lib.MB_OP_HOSTBITS, lib.MB_OP_SET_HOSTBITS}
 
 
 def _number(program: Program) -> str:
@@ -252,8 +252,11 @@ def _number(program: Program) -> str:
 
 
 def _remembers(program: Program) -> bool:
-    """Whether what the rule says of one flow depends on others."""
-    return any(op.type in _ACROSS_FLOWS for op in (*program.before, *program.after))
+    """Whether what the rule does to one flow depends on others."""
+    return any(
+        op.type in _HOSTBITS or (op.type == lib.MB_OP_THRESHOLD and op.a == lib.MB_THRESHOLD_RATE)
+        for op in (*program.before, *program.after)
+    )
 
 
 def _rate_filter(arguments: Mapping[str, str]) -> Op:

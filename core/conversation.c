@@ -264,15 +264,21 @@ static int give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, co
     return err;
 }
 
-/* A byte that was sent into a closed window: it waits until an ACK takes it in. */
-static int hold_probe(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+/* Sent into a closed window, or to who reset the connection, if it was not another in its
+ * name: these bytes wait until an ACK takes them in. */
+static int hold(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
+    int64_t old = (int64_t)flow->end[side].next - offset;
+    uint32_t skip = old > 0 ? (uint32_t)old : 0;
+    if (old >= (int64_t)p->payload_len)
+        return 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
-    mb__stream_put(&e->streams, flow, side, flow->end[side].next, p->net + p->payload_off, p->payload_len);
+    mb__stream_put(&e->streams, flow, side, (uint64_t)(offset + skip), p->net + p->payload_off + skip,
+                   p->payload_len - skip);
     return 0; /* without room for it, it ends in a gap like others */
 }
 
-/* An ACK that leaves such a byte out: the receiver threw it away. */
+/* An ACK that leaves out what was sent into a closed window: the receiver threw it away. */
 static void forget_probe(struct mb_engine *e, struct mb_flow *flow, int side)
 {
     struct mb_view view;
@@ -291,7 +297,7 @@ static int settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int si
     const struct mb_endpoint *from = &flow->end[side];
     uint64_t first = mb__stream_first_pending(flow, side);
     int64_t acked = mb__tcp_acked(from); /* below 0: not even the SYN, whose payload waits */
-    if (first == from->next && acked >= 0 && acked <= (int64_t)first)
+    if (first == from->next && acked >= 0 && acked <= (int64_t)first && flow->end_reason != MB_END_RST)
         forget_probe(e, flow, side);
     if (first == UINT64_MAX)
         return 0;
@@ -483,15 +489,16 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
                        const struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side];
-    if (step->keep_alive || p->tcp_flags & MB_TCP_RST || flow->end_reason == MB_END_RST)
+    bool reset = flow->end_reason == MB_END_RST;
+    if (step->keep_alive || p->tcp_flags & MB_TCP_RST || (reset && from->flags & MB_SIDE_RST))
         return 0;
     if (is_off(e, flow, side)) {
         count_data(flow, side, p, step->offset);
         return 0;
     }
     if (p->tcp_flags & MB_TCP_SYN)
-        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) ? syn_data(e, flow, side, p) : 0;
-    return step->probe ? hold_probe(e, flow, side, p) : segment_data(e, flow, side, p, step->offset);
+        return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) && !reset ? syn_data(e, flow, side, p) : 0;
+    return reset || step->probe ? hold(e, flow, side, p, step->offset) : segment_data(e, flow, side, p, step->offset);
 }
 
 /* The other side takes the FIN of |side|, if all in front of it is there. */

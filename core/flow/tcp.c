@@ -116,7 +116,9 @@ static bool acks_the_unsent(const struct mb_endpoint *to, const struct mb_packet
         return false;
     if (has(to, MB_SIDE_FIN))
         return true;
-    return to->snd_max != 0 ? mb__seq_diff(p->ack, to->snd_max) > 0 : beyond > LARGEST_WINDOW;
+    if (to->snd_max != 0)
+        return mb__seq_diff(p->ack, to->snd_max) > 0;
+    return beyond > (has(to, MB_SIDE_ISN) ? UINT16_MAX : LARGEST_WINDOW); /* the window of a SYN is not scaled */
 }
 
 /* RFC 5961 5.2: an ACK that is older than the widest window can make it, or than the first
@@ -308,11 +310,11 @@ static void send_fin(struct mb_endpoint *from, const struct mb_endpoint *to, con
         from->state = crossed ? MB_TCP_CLOSING : MB_TCP_LAST_ACK;
 }
 
-/* RFC 9293 3.8.6.1: one byte just beyond a closed window, to learn when it opens. The
+/* RFC 9293 3.8.6.1: a byte or more just beyond a closed window, to learn when it opens. The
  * receiver may take it or not: its next ACK tells. */
 static bool probes_window(const struct mb_flow *flow, const struct mb_endpoint *from, const struct mb_packet *p)
 {
-    return p->payload_len == 1 && from->snd_wnd == 0 && from->snd_max != 0 && !(flow->flags & MB_FLOW_MIDSTREAM) &&
+    return p->payload_len > 0 && from->snd_wnd == 0 && from->snd_max != 0 && !(flow->flags & MB_FLOW_MIDSTREAM) &&
            p->seq == from->snd_max && p->seq == from->stream_seq + (uint32_t)from->next;
 }
 

@@ -35,11 +35,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import BinaryIO
 
+from forge import Forger
+
 SOL_PACKET, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 15, 23, 3
 VNET = struct.Struct("=BBHHHH")  # struct virtio_net_hdr of linux/virtio_net.h
 NEEDS_CHECKSUM = 1
 FIN, SYN, RST = 1, 2, 4
-COUNTED = ("in", "out", "lost", "dead", "copied", "corrupt", "late", "large", "refused")
+COUNTED = ("in", "out", "lost", "dead", "copied", "corrupt", "forged", "late", "large", "refused")
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Weather:
     control_loss: float = 0  # of SYN, FIN and RST segments, in place of `loss`
     copies: float = 0
     corrupt: float = 0
+    forged: float = 0  # beside so many comes one that nobody sent, see forge.py
     late: float = 0  # packets that others overtake
     lateness: float = 0.02  # by how much, at most
     delay: float = 0
@@ -114,6 +117,7 @@ class Box:
         self.tap = tap
         self.weather = weather
         self.random = Random(weather.seed)
+        self.forger = Forger(self.random)
         self.held: list[tuple[float, int, socket.socket, bytes, bytes]] = []
         self.last_due = {left: 0.0, right: 0.0}
         self.passed: dict[int, int] = defaultdict(int)  # client port -> packets
@@ -147,6 +151,14 @@ class Box:
         fate = "dead" if self.dead(sport, dport) else "lost"
         if fate == "dead" or self.chance(control or weather.loss):
             self.counts[fate] += 1
+            return None
+        if weather.forged:
+            self.forger.watch(frame)
+        if not large and not tcp_flags & SYN and self.chance(weather.forged):
+            self.counts["forged"] += 1
+            frames = [(bytes(VNET.size), self.forger.forged(frame)), (head, frame)]
+            for one in frames[:: self.random.choice((1, -1))]:
+                self.hold(self.out[way_in], *one)
             return None
         copies = 1 + self.chance(weather.copies)
         self.counts["copied"] += copies - 1

@@ -223,23 +223,10 @@ static bool is_off(struct mb_engine *e, struct mb_flow *flow, int side)
     return true;
 }
 
-/* How many of the |len| bytes at |offset| come before the FIN of |from|: nobody
- * takes what lies behind it (RFC 9293 3.10.7.4, seventh step). */
-static size_t before_fin(const struct mb_endpoint *from, int64_t offset, size_t len)
-{
-    if (!(from->flags & MB_SIDE_FIN))
-        return len;
-    int64_t left = mb__tcp_offset(from, from->snd_nxt) - 1 - offset;
-    return left <= 0 ? 0 : (uint64_t)left < len ? (size_t)left : len;
-}
-
 static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_view view;
-    const struct mb_endpoint *from = &flow->end[side];
-    while (!is_off(e, flow, side) && before_fin(from, (int64_t)from->next, 1) > 0 &&
-           mb__stream_take(flow, side, &view)) {
-        view.len = before_fin(from, (int64_t)from->next, view.len);
+    while (!is_off(e, flow, side) && mb__stream_take(flow, side, &view)) {
         int err = deliver(e, flow, side, p, view);
         mb__stream_taken(&e->streams, flow, side);
         if (err < 0)
@@ -384,13 +371,20 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
     return err < 0 ? err : deliver_pending(e, flow, side, p);
 }
 
+/* Stream offset of the FIN that |from| has sent: nobody takes what lies behind it
+ * (RFC 9293 3.10.7.4, seventh step). */
+static int64_t end_of_stream(const struct mb_endpoint *from)
+{
+    return from->flags & MB_SIDE_FIN ? mb__tcp_offset(from, from->snd_nxt) - 1 : INT64_MAX;
+}
+
 /* The payload of an accepted segment, at stream offset |offset|. */
 static int segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
     struct mb_endpoint *from = &flow->end[side];
-    struct mb_view view = {p->net + p->payload_off, before_fin(from, offset, p->payload_len)};
-    if (view.len == 0)
-        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
+    struct mb_view view = {p->net + p->payload_off, p->payload_len};
+    if (offset + (int64_t)view.len > end_of_stream(from))
+        view.len = (size_t)(end_of_stream(from) - offset);
     if (offset == (int64_t)from->next && flow->streams == NULL)
         return deliver(e, flow, side, p, view);
     struct mb__overlap met = mb__stream_compare(flow, side, offset, view.data, view.len);
@@ -496,6 +490,8 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
         count_data(flow, side, p, step->offset);
         return 0;
     }
+    if (step->offset >= end_of_stream(from))
+        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     if (p->tcp_flags & MB_TCP_SYN)
         return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) && !reset ? syn_data(e, flow, side, p) : 0;
     return reset || step->probe ? hold(e, flow, side, p, step->offset) : segment_data(e, flow, side, p, step->offset);
@@ -539,6 +535,8 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
         err = settle_fin(e, flow, !side, p);
     if (e->config.urgent == MB_URGENT_OOB && p->tcp_flags & MB_TCP_URG)
         mark_urgent(e, flow, side, p, step->offset);
+    if (p->tcp_flags & MB_TCP_FIN && flow->streams != NULL)
+        e->stats.stream_discarded += mb__stream_cut(&e->streams, flow, side, (uint64_t)end_of_stream(&flow->end[side]));
     if (err >= 0 && p->payload_len > 0)
         err = tcp_payload(e, flow, side, p, step);
     if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)

@@ -242,6 +242,16 @@ INSERTION = [
         {"tcp_window", "tcp_no_ack"},
     ),
     Family(
+        "a FIN of the past",
+        lambda w: w.say(0, "ATT").put(w.tcp("FA", CLIENT + 2)).say(1, "TT", "FA").say(3, "ACK"),
+        {"tcp_window"},
+        reads="ATT",  # the second FIN is where the third byte ends
+    ),
+    Family(
+        "a FIN of the past alone",
+        lambda w: w.say(0, "ATT").put(w.tcp("FA", CLIENT + 2)).say(3, "ACK"),
+    ),
+    Family(
         "what comes behind a FIN",
         lambda w: w.say(0, "ATT").say(3, "ACK", "FA").say(6, "XXX").say(7, "XXX").say(4, "CKXXX"),
         {"tcp_window"},

@@ -491,6 +491,28 @@ void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, in
     flow->end[side].next += len;
 }
 
+uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t end)
+{
+    struct half *h = half_of(flow, side);
+    uint64_t before = h == NULL ? 0 : h->pending;
+    struct piece *last = NULL;
+    for (struct piece *p = h == NULL ? NULL : h->first; p != NULL; p = last == NULL ? h->first : last->next) {
+        if (p->offset < end) {
+            if (end_of(p) > end)
+                cut_back(h, p, (uint32_t)(end_of(p) - end));
+            last = p;
+        } else {
+            unlink_after(h, last, p);
+            piece_free(c, h, p);
+        }
+    }
+    if (h == NULL)
+        return 0;
+    before -= h->pending;
+    settle(c, flow);
+    return before;
+}
+
 void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     struct half *h = half_of(flow, side);

@@ -94,6 +94,8 @@ void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int
 struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);
 /* |len| bytes are given up: |next| moves on, the history before is let go. */
 void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
+/* No byte from |end| on will be taken: what waits there is given back. How many bytes. */
+uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t end);
 /* Gives the buffers of one side back. */
 void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side);
 /* Gives all buffers of the flow back. */

@@ -164,6 +164,48 @@ static int put_into(struct mb_flow *f, uint64_t offset)
 
 /* Who makes room: first those that nobody has answered, then the longest wait;
  * a flow with nothing pending holds no memory and is not asked. */
+static void test_behind_the_end(void)
+{
+    begin(MB_OVERLAP_FIRST, 0, 1000);
+    CHECK_INT(mb__stream_cut(&config, &flow, MB_CLIENT, 5), 0);
+    put(1, "bc");
+    put(4, "efgh");
+    put(10, "xyz");
+    CHECK_INT(mb__stream_cut(&config, &flow, MB_CLIENT, 6), 5);
+    CHECK_INT(mb__stream_pending(&flow, MB_CLIENT), 4);
+    put(0, "a");
+    put(3, "d");
+    CHECK_STR(drain(), "abcdef");
+    put(8, "i");
+    CHECK_INT(mb__stream_cut(&config, &flow, MB_CLIENT, 6), 1);
+    CHECK(flow.streams == NULL);
+    end();
+}
+
+/* A byte taken out of the stream: what waits behind it moves up, and so do the
+ * sequence numbers that tell offsets. */
+static void test_marks(void)
+{
+    begin(MB_OVERLAP_FIRST, 0, 1000);
+    put(4, "ef");
+    CHECK_INT(mb__stream_mark(&config, &flow, MB_CLIENT, 1), 0);
+    CHECK_INT(mb__stream_mark(&config, &flow, MB_CLIENT, 2), 0);
+    CHECK_INT(mb__stream_mark(&config, &flow, MB_CLIENT, 1), 0);
+    CHECK_INT(mb__stream_to_mark(&flow, MB_CLIENT, 2), 2);
+    CHECK_INT(mb__stream_to_mark(&flow, MB_CLIENT, 4), 2);
+    flow.end[MB_CLIENT].next = 2;
+    CHECK_INT(mb__stream_to_mark(&flow, MB_CLIENT, 2), 0);
+    mb__stream_take_mark(&config, &flow, MB_CLIENT);
+    CHECK_INT(flow.end[MB_CLIENT].stream_seq, 1);
+    CHECK_INT(mb__stream_first_pending(&flow, MB_CLIENT), 3);
+    CHECK_INT(mb__stream_to_mark(&flow, MB_CLIENT, 9), 9);
+    put(2, "d");
+    CHECK_STR(drain(), "def");
+    CHECK(flow.streams == NULL);
+    CHECK_INT(mb__stream_mark(&config, &flow, MB_CLIENT, 100), 0); /* never reached */
+    end();
+}
+
 static void test_the_longest_wait(void)
 {
     struct mb_flow a = {.flags = MB_FLOW_ANSWERED}, b = a, mute = {0};
@@ -299,6 +341,8 @@ int main(void)
     RUN(test_compare);
     RUN(test_history);
     RUN(test_limits);
+    RUN(test_behind_the_end);
+    RUN(test_marks);
     RUN(test_the_longest_wait);
     RUN(test_small_pieces);
     RUN(test_ranges_only);

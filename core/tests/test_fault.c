@@ -315,6 +315,16 @@ static int on_timer(struct mb_event *ev, void *arg)
     return 0;
 }
 
+/* What is wanted of one flow alone, and for a while. */
+static int on_start(struct mb_event *ev, void *arg)
+{
+    on_any(ev, arg);
+    int err = mb_on(ev->monitor, ev->flow, MB_EV_GAP, MB_HOOK_NONE, on_timer, ev->flow->id % 2 ? &told : NULL);
+    if (err >= 0)
+        err = (int)mb_timer_add(ev->monitor, ev->flow, SECOND / 50, 0, on_timer, NULL);
+    return err < 0 ? err : 0;
+}
+
 /* ---- rules -------------------------------------------------------------------- */
 
 static int add_rule(struct mb_rules *r, uint8_t kind, uint8_t app, int buffer, const char *content, const char *pcre,
@@ -373,6 +383,7 @@ static struct mb_rules *make_rules(char *err)
 struct run {
     struct mb_engine *e;
     struct mb_output *log;
+    struct mb_writer *writer;
     struct mb_detect *detect;
     struct mb_source *source;
 };
@@ -385,6 +396,8 @@ static bool listen(struct run *run)
     int err = mb_monitor_scope(n, "tcp port 80");
     for (uint32_t event = MB_EV_PACKET; event < MB_EV_BUILTIN && err >= 0; event++)
         err = mb_on(m, NULL, event, MB_HOOK_NONE, on_any, NULL);
+    if (err >= 0)
+        err = mb_on(m, NULL, MB_EV_FLOW_START, MB_HOOK_NONE, on_start, NULL);
     if (err >= 0)
         err = mb_monitor_history(n, 64);
     int expr = err < 0 ? err : mb_event_define_expr(run->e, MB_EV_DATA, "server.port == 80 && data matches \"[a-z]+\"", NULL);
@@ -436,6 +449,10 @@ static bool build(struct run *run, const struct mb_rules *rules)
         CHECK(err[0] != '\0');
         return false;
     }
+    run->writer = mb_writer_new("/dev/null", 1, err);
+    if (run->writer == NULL)
+        return false;
+    mb_engine_set_writer(run->e, run->writer);
     run->source = mb__source_memory(capture, capture_len, err);
     return run->source != NULL && mb_source_filter(run->source, "ip", err) >= 0 &&
            mb_engine_set_overlap(run->e, &host, 32, MB_OVERLAP_LINUX) >= 0 && listen(run) && write_logs(run) &&
@@ -487,6 +504,7 @@ static void run_once(const struct mb_rules *rules, long n)
     mb_engine_free(run.e);
     mb_source_free(run.source);
     mb_output_free(run.log);
+    mb_writer_free(run.writer);
 }
 
 /* ---- the tests ---------------------------------------------------------------- */

@@ -310,6 +310,21 @@ static void send_fin(struct mb_endpoint *from, const struct mb_endpoint *to, con
         from->state = crossed ? MB_TCP_CLOSING : MB_TCP_LAST_ACK;
 }
 
+/* Whether |p| goes on past a FIN that waits for its turn: its receiver forgets that FIN. */
+static bool passes_fin(const struct mb_endpoint *from, const struct mb_packet *p)
+{
+    uint32_t fin = from->snd_nxt - 1;
+    return has(from, MB_SIDE_FIN) && mb__seq_diff(from->stream_seq + (uint32_t)from->next, fin) < 0 &&
+           mb__seq_diff(p->seq, fin) < 0 && mb__seq_diff(p->seq + p->payload_len, fin) > 0;
+}
+
+static void take_fin_back(struct mb_endpoint *from)
+{
+    from->flags &= (uint16_t)~MB_SIDE_FIN;
+    from->snd_nxt--;
+    from->state = from->state == MB_TCP_FIN_WAIT_1 ? MB_TCP_ESTABLISHED : MB_TCP_CLOSE_WAIT;
+}
+
 /* RFC 9293 3.8.6.1: a byte or more just beyond a closed window, to learn when it opens. The
  * receiver may take it or not: its next ACK tells. */
 static bool probes_window(const struct mb_flow *flow, const struct mb_endpoint *from, const struct mb_packet *p)
@@ -347,6 +362,8 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
     step->keep_alive = p->payload_len <= 1 && p->seq + 1 == from->snd_nxt && from->snd_una == from->snd_nxt &&
                        !(p->tcp_flags & MB_TCP_FIN) && from->next > 0;
     step->probe = probes_window(flow, from, p);
+    if (passes_fin(from, p))
+        take_fin_back(from);
     if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
         bool new = mb__seq_diff(end, next_expected(from)) > 0;
         if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {

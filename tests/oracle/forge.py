@@ -100,6 +100,11 @@ class Forger:
             segment.flags &= ~FIN
         return segment.frame()
 
+    @staticmethod
+    def ends(frame: bytes) -> bool:
+        """Whether a forgery says that there is no more."""
+        return bool(Segment.of(frame).flags & FIN)
+
     def watch(self, frame: bytes) -> None:
         """A host sent this."""
         segment = Segment.of(frame)

@@ -204,7 +204,9 @@ class Judge:
             if not self.talk.end(receiver).inline and not self.smooth:
                 shown = self.with_urgent(flow, sender, got)
         saw = self.saw[receiver]
-        if saw["eof"] or (saw["reset"] and self.certain):  # it read to the very end
+        # It read to the very end: unless a reset finds it at the mark of urgent data.
+        marked = self.talk.end(sender).urgent and not self.talk.end(receiver).inline
+        if saw["eof"] or (saw["reset"] and self.certain and not marked):
             if shown != got:
                 yield f"{sender} to {receiver}: {difference('socket', got, shown)}"
         elif not shown.startswith(got):  # it closed early: later bytes went to nobody

@@ -567,12 +567,12 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return err;
 }
 
-/* After the payload of |p|, which came the short way: the FIN that it acknowledges,
- * and its own. */
+/* After the payload of a segment that came the short way: the FIN that it
+ * acknowledges, and its own. |p| NULL: nobody will hear of it. */
 static int closing(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     int err = flow->end[!side].flags & MB_SIDE_FIN_ACKED ? settle_fin(e, flow, !side, p) : 0;
-    if (err >= 0 && p->tcp_flags & MB_TCP_FIN)
+    if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)
         err = take_fin(e, flow, side, p);
     mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
     return err;
@@ -580,19 +580,66 @@ static int closing(struct mb_engine *e, struct mb_flow *flow, int side, const st
 
 static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
-    enum mb__advance moved = MB__ADVANCE_NOT;
-    if (flow->streams == NULL && !mb__heard(flow, MB_EV_PACKET))
-        moved = mb__tcp_advance(flow, side, p, mb__heard(flow, MB_EV_STATE_CHANGE));
-    if (moved == MB__ADVANCE_NOT) {
-        int err = tcp_segment(e, flow, side, p, first);
+    struct mb__segment s;
+    int err = 0;
+    bool may_advance = mb__flags_advance(p->tcp_flags) && flow->streams == NULL && !mb__heard(flow, MB_EV_PACKET);
+    if (may_advance)
+        s = mb__segment_of(p);
+    if (!may_advance || !mb__tcp_advances(flow, side, &s, mb__heard(flow, MB_EV_STATE_CHANGE))) {
+        err = tcp_segment(e, flow, side, p, first);
         mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
         return err;
     }
-    flow->last_ts = p->ts;
-    int err = 0;
+    bool ends = mb__tcp_advance(flow, side, &s);
     if (p->payload_len > 0)
         err = deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
-    return moved == MB__ADVANCE_CLOSING && err >= 0 ? closing(e, flow, side, p) : err;
+    return ends && err >= 0 ? closing(e, flow, side, p) : err;
+}
+
+/* Whether all that |end| sent has been seen. */
+static bool is_whole(const struct mb_endpoint *end)
+{
+    return end->stream_seq + (uint32_t)end->next + !!(end->flags & MB_SIDE_FIN) == end->snd_nxt;
+}
+
+/* Whether the packet of segment |s| need not be shown to anybody. */
+static inline bool is_unheard(const struct mb_engine *e, const struct mb_flow *flow, int side,
+                              const struct mb__segment *s)
+{
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool quiet = (flow->streams == NULL) & !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) & !mb__heard(flow, MB_EV_PACKET);
+    bool ends = ((s->flags & MB_TCP_FIN) * MB_SIDE_FIN | from->flags | to->flags) & MB_SIDE_FIN;
+    bool read = (e->streams.history > 0) | ((flow->events & (EVENTS_OF_BYTES | MB__PROTO_EVENTS)) != 0);
+    return quiet & !(read & (ends | (s->len > 0))) & (from->packets > 0) & (!ends | is_whole(to));
+}
+
+/* The FIN of a brief segment, which came after all bytes before it; or the ACK of
+ * one that was taken before. */
+static int brief_end(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb__segment *s)
+{
+    int err = s->flags & MB_TCP_FIN ? take_fin(e, flow, side, NULL) : 0;
+    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
+    return err;
+}
+
+int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t probably)
+{
+    int side;
+    const struct mb__ends ends = mb__brief_ends(frame->data);
+    struct mb_flow *flow = mb__flows_recall_brief(&e->flows, probably, &ends, &side);
+    if (flow == NULL)
+        return 0;
+    const struct mb__segment s = mb__brief_segment(frame->data, ts);
+    if (!(is_unheard(e, flow, side, &s) & mb__tcp_advances(flow, side, &s, mb__heard(flow, MB_EV_STATE_CHANGE))))
+        return 0;
+    struct mb_endpoint *from = &flow->end[side];
+    from->packets++;
+    from->bytes += frame->wirelen;
+    from->tcp_flags |= s.flags;
+    from->next += s.len;
+    e->stats.stream_bytes += s.len;
+    int err = mb__tcp_advance(flow, side, &s) ? brief_end(e, flow, side, &s) : 0;
+    return err < 0 ? err : 1;
 }
 
 /* ---- other protocols ------------------------------------------------------ */
@@ -700,7 +747,7 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
 static uint64_t flow_id(const struct mb_engine *e, const struct mb_packet *p)
 {
     uint64_t place = 0;
-    while (p > e->batch + place && (p - place - 1)->number == p->number)
+    while (p > e->burst.packet + place && (p - place - 1)->number == p->number)
         place++;
     return p->number * MB__MAX_LAYERS + place;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* engine -- the loop that joins the floors: burst, decode, flows, events, out
  *
- *   source --frames--> decode a batch --> prefetch buckets --> prefetch flows
+ *   source --frames--> decode a burst --> prefetch buckets --> prefetch flows
  *                                                                  |
  *      writer <-- kept? <-- verdict <-- conversation <-- one packet at a time
  *
- * Only decoding and prefetching work on a batch. All that has an effect is done
+ * Only decoding and prefetching work on a burst. All that has an effect is done
  * packet by packet, in order, the clock included: what comes out depends on the
  * packets alone, never on how they were handed over.
  */
@@ -24,7 +24,6 @@
 
 #define SECOND 1000000000LL
 #define TICK_SHIFT MB__WHEEL_SHIFT
-#define FLOWS_AHEAD 6        /* packets whose flow is fetched while another is at work */
 #define ENDING_AHEAD 4       /* flows fetched into the cache before their end */
 
 _Static_assert(MB_ANOMALY_COUNT == sizeof(((struct mb_stats *)0)->anomalies) / sizeof(uint64_t),
@@ -435,25 +434,67 @@ static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *
     return e->writer == NULL ? 0 : write_frame(e, link, frame);
 }
 
-/* As many of the frames as fill the batch; their number in |*frames_done|. */
-static int run_batch(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
+/* Whether brief frames may be left undecoded: nobody sees all packets, and a flow is
+ * known by its ends alone. */
+static bool leaves_brief(const struct mb_engine *e)
 {
-    uint8_t packets_of[MB_BURST];
-    uint32_t probably[MB__BATCH]; /* slots of the packets' flows */
-    int packets, err = 0, at = 0, ahead = 0, done = 0;
-    int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, e->batch, &packets, packets_of);
-    for (int i = 0; i < packets; i++)
-        mb__flows_prefetch_bucket(&e->flows, e->batch[i].hash);
+    return e->detect == NULL && !e->config.key_vlan && !e->config.key_tunnel;
+}
+
+/* Frame |n| of the burst, which was left brief, is decoded after all. */
+static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint32_t n, int64_t ts,
+                         struct mb_packet *out)
+{
+    mb__decode_brief(e->decoder, frame, ts, e->burst.first + n, e->source, out);
+}
+
+/* What a brief frame does, without decoding it: 1, or 0 if that cannot be, or < 0.
+ * The clock shows its time. */
+static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash,
+                             uint32_t *probably)
+{
+    if (*e->global >> MB_EV_RAW & 1)
+        return 0;
+    if (*probably == 0) /* a frame of this burst may have begun it */
+        *probably = mb__flows_guess(&e->flows, hash);
+    return mb__conversation_brief(e, frame, ts, *probably);
+}
+
+static inline int process_brief(struct mb_engine *e, const struct mb_frame *frame, int n, int at, uint32_t *probably)
+{
+    int64_t ts = e->burst.ts[n];
+    int err = clock_to(e, ts);
+    e->dropped = false;
+    if (err < 0 || (err = pass_brief(e, frame, ts, e->burst.hash[at], probably)) != 0)
+        return err;
+    decode_brief(e, frame, (uint32_t)n, ts, &e->burst.packet[at]);
+    return process_frame(e, &e->burst.packet[at], probably, 1);
+}
+
+/* As many of the frames as fill the burst; their number in |*frames_done|. */
+static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
+{
+    struct mb__burst *b = &e->burst;
+    uint32_t probably[MB__BATCH + MB__AHEAD]; /* slots of the packets' flows */
+    int err = 0, at = 0, done = 0;
+    int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, leaves_brief(e), b);
+    for (int i = 0; i < b->total; i++)
+        mb__flows_prefetch_bucket(&e->flows, b->hash[i]);
+    for (int i = 0; i < MB__AHEAD; i++)
+        probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
     do { /* a stop takes effect after the frame, however many were read ahead */
-        int count = packets_of[done];
-        for (; ahead < packets && ahead < at + count + FLOWS_AHEAD; ahead++)
-            probably[ahead] = mb__flows_prefetch_flow(&e->flows, e->batch[ahead].hash);
+        const struct mb_frame *frame = &frames[done];
+        int brief = b->packets[done] == 0, places = brief ? 1 : b->packets[done];
+        for (int i = at + MB__AHEAD; i < at + places + MB__AHEAD; i++)
+            probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
         e->stats.frames++;
-        e->stats.frame_bytes += frames[done].wirelen;
-        err = process_frame(e, &e->batch[at], &probably[at], count);
+        e->stats.frame_bytes += frame->wirelen;
+        err = brief ? process_brief(e, frame, done, at, &probably[at])
+                    : process_frame(e, &b->packet[at], &probably[at], places);
         if (err >= 0)
-            err = pass_on(e, link, &frames[done++]);
-        at += count;
+            err = pass_on(e, link, frame);
+        at += places;
+        done++;
     } while (done < taken && err >= 0 && !e->stop);
     mb__decoder_release(e->decoder);
     *frames_done = done;
@@ -489,9 +530,16 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
 
 /* A frame of this worker's, or of all. */
 static int process_portion(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb__portion *p,
-                           struct mb_packet *packets, const uint32_t *probably)
+                           int at, uint32_t *probably)
 {
+    struct mb_packet *packets = &e->burst.packet[at];
     e->dropped = false;
+    if (p->brief) {
+        int done = pass_brief(e, frame, p->ts, e->burst.hash[at], probably);
+        if (done != 0)
+            return done < 0 ? done : pass_on(e, link, frame);
+        decode_brief(e, frame, p->frame, p->ts, packets);
+    }
     e->order.step = MB__STEP_PACKET;
     e->order.flow = 0;
     if (p->owner == MB__SHARD_ALL)
@@ -526,28 +574,30 @@ static void note_burst(struct mb_engine *e, int link, const struct mb_frame *fra
         atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
 }
 
-/* As run_batch(), for the flows of this worker. */
+/* As run_burst(), for the flows of this worker. */
 static int run_portions(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
     struct mb__portion portions[MB_BURST];
-    uint32_t probably[MB__BATCH];
+    uint32_t probably[MB__BATCH + MB__AHEAD];
+    struct mb__burst *b = &e->burst;
     uint64_t base = e->stats.frames;
-    int err = 0, at = 0, ahead = 0, packets = 0, next = 0, count;
-    int done = mb__decode_portions(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, e->source, e->batch, portions,
-                                   &count);
-    for (int i = 0; i < count; i++)
-        packets += (int)portions[i].packets;
-    for (int i = 0; i < packets; i++)
-        mb__flows_prefetch_bucket(&e->flows, e->batch[i].hash);
+    int err = 0, at = 0, next = 0, count;
+    int done = mb__decode_portions(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, e->source, leaves_brief(e), b,
+                                   portions, &count);
+    for (int i = 0; i < b->total; i++)
+        mb__flows_prefetch_bucket(&e->flows, b->hash[i]);
+    for (int i = 0; i < MB__AHEAD; i++)
+        probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
     for (; next < count && err >= 0 && !e->stop; next++) {
         const struct mb__portion *p = &portions[next];
+        int places = (int)p->packets;
+        for (int i = at + MB__AHEAD; i < at + places + MB__AHEAD; i++)
+            probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
         note_frame(e, link, base, p->frame, p->before);
         err = clock_to(e, p->ts);
-        for (; ahead < packets && ahead < at + (int)p->packets + FLOWS_AHEAD; ahead++)
-            probably[ahead] = mb__flows_prefetch_flow(&e->flows, e->batch[ahead].hash);
-        if (err >= 0 && p->packets > 0)
-            err = process_portion(e, link, &frames[p->frame], p, &e->batch[at], &probably[at]);
-        at += (int)p->packets;
+        if (err >= 0 && places > 0)
+            err = process_portion(e, link, &frames[p->frame], p, at, &probably[at]);
+        at += places;
     }
     bool all = next == count && err >= 0;
     if (all)
@@ -579,7 +629,7 @@ static int run_frames(struct mb_engine *e, int link, const struct mb_frame *fram
     e->running = true;
     for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
         err = e->shards.count > 1 ? run_portions(e, link, frames + done, n - done, &step)
-                                  : run_batch(e, link, frames + done, n - done, &step);
+                                  : run_burst(e, link, frames + done, n - done, &step);
     e->running = false;
     return err;
 }

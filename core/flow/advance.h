@@ -16,75 +16,78 @@
 #define MB_FLOW_ADVANCE_H
 
 #include "flow/tcp.h"
-#include "packet/packet.h"
+#include "packet/segment.h"
 
-/* The window that |to| may send into, as |p| from the other side says. */
-static inline void mb__receive_window(const struct mb_endpoint *from, struct mb_endpoint *to,
-                                      const struct mb_packet *p)
+/* The window that |to| may send into, as a segment from the other side says that
+ * acknowledges |ack|; in a SYN it is not scaled (RFC 7323 2.2). */
+static inline void mb__receive_window(const struct mb_endpoint *from, struct mb_endpoint *to, bool syn,
+                                      uint16_t window, uint32_t ack)
 {
-    bool scaled = !(p->tcp_flags & MB_TCP_SYN) && from->flags & to->flags & MB_SIDE_WSCALE;
-    to->snd_wnd = scaled ? (uint32_t)p->window << from->wscale : p->window;
-    uint32_t edge = p->ack + to->snd_wnd;
-    if (to->snd_max == 0 || mb__seq_diff(edge, to->snd_max) > 0)
-        to->snd_max = edge;
+    bool scaled = !syn && from->flags & to->flags & MB_SIDE_WSCALE;
+    to->snd_wnd = scaled ? (uint32_t)window << from->wscale : window;
+    uint32_t edge = ack + to->snd_wnd, widest = to->snd_max;
+    uint32_t wider = -(uint32_t)((widest == 0) | (mb__seq_diff(edge, widest) > 0));
+    to->snd_max = widest + ((edge - widest) & wider); /* not a branch: windows go up and down */
 }
 
-/* RFC 7323 5.3, for a segment that is next: its timestamp is not older. */
-static inline bool mb__timestamps_advance(struct mb_endpoint *from, const struct mb_endpoint *to,
-                                          const struct mb_packet *p)
+/* Whether a segment with these flags can go the short way: ACK, perhaps PSH and FIN. */
+static inline bool mb__flags_advance(uint8_t flags)
 {
-    uint32_t tsval, tsecr;
-    if (!(from->flags & to->flags & MB_SIDE_TIMESTAMPS) || !mb__tcp_timestamps(p, &tsval, &tsecr))
-        return true;
-    if (mb__seq_diff(tsval, from->ts_recent) < 0)
-        return false;
-    if (p->seq == from->snd_una)
-        from->ts_recent = tsval;
-    return true;
+    return (flags & ~(MB_TCP_PSH | MB_TCP_FIN)) == MB_TCP_ACK;
 }
 
-/* Whether |p|, with ACK and perhaps PSH and FIN, is the next that |from| can send, and
- * |to| takes it as it is. */
+/* Whether |s|, which has such flags, is the next that |from| can send, and |to|
+ * takes it as it is. */
 static inline bool mb__is_next(const struct mb_flow *flow, const struct mb_endpoint *from,
-                               const struct mb_endpoint *to, const struct mb_packet *p)
+                               const struct mb_endpoint *to, const struct mb__segment *s)
 {
-    const unsigned needed = MB_SIDE_SYNC, alien = MB_SIDE_NO_STREAM | MB_SIDE_RST;
-    if ((p->tcp_flags & ~(MB_TCP_PSH | MB_TCP_FIN)) != MB_TCP_ACK || flow->flags & MB_FLOW_CLOSED ||
-        (from->flags & (needed | alien)) != needed || (to->flags & (needed | alien)) != needed)
-        return false;
-    bool fin = p->tcp_flags & MB_TCP_FIN, done = from->flags & MB_SIDE_FIN;
-    if (from->state < MB_TCP_ESTABLISHED || to->state < MB_TCP_SYN_RCVD || (done && (fin || p->payload_len > 0)))
-        return false;
-    uint32_t end = p->seq + p->payload_len + fin;
-    bool next = p->seq == from->snd_nxt && p->seq == from->stream_seq + (uint32_t)from->next + done;
-    bool inside = from->snd_max != 0 && mb__seq_diff(end, from->snd_max) <= 0;
-    bool acks = mb__seq_diff(p->ack, to->snd_una) >= 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
-    return next && inside && acks;
+    bool fin = s->flags & MB_TCP_FIN, done = from->flags & MB_SIDE_FIN;
+    uint32_t end = s->seq + s->len + fin;
+    bool open = !(flow->flags & MB_FLOW_CLOSED) & !((from->flags | to->flags) & (MB_SIDE_NO_STREAM | MB_SIDE_RST));
+    bool known = (from->flags & to->flags & MB_SIDE_SYNC) / MB_SIDE_SYNC & (from->state >= MB_TCP_ESTABLISHED) &
+                 (to->state >= MB_TCP_SYN_RCVD);
+    bool next = (s->seq == from->snd_nxt) & (s->seq == from->stream_seq + (uint32_t)from->next + done) &
+                !(done & (fin | (s->len > 0)));
+    bool inside = (from->snd_max != 0) & (mb__seq_diff(end, from->snd_max) <= 0);
+    bool acks = (mb__seq_diff(s->ack, to->snd_una) >= 0) & (mb__seq_diff(s->ack, to->snd_nxt) <= 0);
+    return open & known & next & inside & acks; /* one branch for all: each alone is hard to foretell */
 }
 
-enum mb__advance {
-    MB__ADVANCE_NOT,     /* the packet is not of this kind, nothing was done */
-    MB__ADVANCE_DONE,    /* its payload is to be shown */
-    MB__ADVANCE_CLOSING, /* likewise; then its FIN is to be taken and the idle time chosen */
-};
+/* RFC 7323 5.3: its timestamp is not older. */
+static inline bool mb__in_time(const struct mb_endpoint *from, const struct mb_endpoint *to,
+                               const struct mb__segment *s)
+{
+    bool compared = s->stamped & ((from->flags & to->flags & MB_SIDE_TIMESTAMPS) != 0);
+    return !compared | (mb__seq_diff(s->tsval, from->ts_recent) >= 0);
+}
 
-/* Moves both endpoints of |flow| by |p| that |side| sent, unless it would
- * change a state and |states_heard|. */
-static inline enum mb__advance mb__tcp_advance(struct mb_flow *flow, int side, const struct mb_packet *p,
-                                               bool states_heard)
+/* Whether |s|, which |side| sent and which has flags for it, can go the short way.
+ * Not if it may change a state and |states_heard|. */
+static inline bool mb__tcp_advances(const struct mb_flow *flow, int side, const struct mb__segment *s,
+                                    bool states_heard)
+{
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool settled = !(s->flags & MB_TCP_FIN) & (from->state == MB_TCP_ESTABLISHED) & (to->state == MB_TCP_ESTABLISHED);
+    return (settled | !states_heard) & mb__is_next(flow, from, to, s) & mb__in_time(from, to, s);
+}
+
+/* Moves both endpoints of |flow| by a segment of which mb__tcp_advances(); the
+ * flow's counters have it in them. Its payload is to be shown by the caller; then,
+ * if it gives true, a FIN is to be taken and the idle time chosen. */
+static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb__segment *s)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool fin = p->tcp_flags & MB_TCP_FIN;
-    bool settled = from->state == MB_TCP_ESTABLISHED && to->state == MB_TCP_ESTABLISHED && !fin;
-    if ((states_heard && !settled) || !mb__is_next(flow, from, to, p) || !mb__timestamps_advance(from, to, p))
-        return MB__ADVANCE_NOT;
-    from->snd_nxt = p->seq + p->payload_len + fin;
-    to->snd_una = p->ack;
-    mb__receive_window(from, to, p);
-    if (settled)
-        return MB__ADVANCE_DONE;
-    mb__tcp_advance_states(flow, side, p);
-    return (from->flags | to->flags) & MB_SIDE_FIN ? MB__ADVANCE_CLOSING : MB__ADVANCE_DONE;
+    bool fin = s->flags & MB_TCP_FIN;
+    bool moves = s->stamped & ((from->flags & to->flags & MB_SIDE_TIMESTAMPS) != 0) & (s->seq == from->snd_una);
+    from->ts_recent = moves ? s->tsval : from->ts_recent;
+    from->snd_nxt = s->seq + s->len + fin;
+    to->snd_una = s->ack;
+    mb__receive_window(from, to, false, s->window, s->ack);
+    flow->last_ts = s->ts;
+    if (from->state == MB_TCP_ESTABLISHED && to->state == MB_TCP_ESTABLISHED && !fin)
+        return false;
+    mb__tcp_advance_states(flow, side, s);
+    return (from->flags | to->flags) & MB_SIDE_FIN;
 }
 
 #endif

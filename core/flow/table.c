@@ -6,9 +6,9 @@
 #include <sys/mman.h>
 
 #define FIRST_ROUND 256       /* buckets at the start */
-#define FLOWS_PER_BUCKET 5    /* on average, before one is split: 13 bytes a flow, one in 15 overflows */
+#define FLOWS_PER_BUCKET 4    /* on average, before one is split: 16 bytes a flow, one in 20 overflows */
 #define ROW_BUCKETS 17        /* at most, for one hash: 119 flows. Unseen unless somebody knows the hash key */
-#define ENDING_AHEAD 2         /* how many flows before its end a flow's bucket is fetched */
+#define ENDING_AHEAD 2        /* how many flows before its end a flow's bucket is fetched */
 #define VICTIM_CANDIDATES 8   /* how many of the oldest answered flows are compared */
 
 _Static_assert(sizeof(struct mb__wheel_link) == 3 * sizeof(uint32_t), "the wheel's link takes three numbers");

@@ -31,6 +31,7 @@
 #include "base/pool.h"
 #include "base/wheel.h"
 #include "mosbox.h"
+#include "packet/segment.h"
 
 /* Which idle time applies to a flow: flow->timer_kind. */
 enum mb__timer_kind {
@@ -149,11 +150,12 @@ static inline int mb__flow_sender(const struct mb__flows *t, const struct mb_flo
 }
 
 /* The bucket that |hash| falls into: one bit more of it counts where this round
- * has split. Computed, since nobody can foretell a branch on a hash. */
+ * has split. Not a branch, since nobody can foretell one on a hash. */
 static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
 {
-    uint32_t low = t->round - 1, was_split = -(uint32_t)((hash & low) < t->split);
-    return &t->buckets[hash & (low | (was_split & t->round))];
+    uint32_t n = hash & (2 * t->round - 1);
+    uint32_t not_split = -(uint32_t)(n >= t->round + t->split);
+    return &t->buckets[n - (t->round & not_split)];
 }
 
 /* The bucket after |b|, NULL if it is the last for its hashes. */
@@ -198,16 +200,25 @@ static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t
     __builtin_prefetch(mb__flows_bucket(t, hash));
 }
 
+/* The slot of the first flow with |hash|, 0: there is none. */
+static inline uint32_t mb__flows_guess(const struct mb__flows *t, uint32_t hash)
+{
+    for (const struct mb__bucket *b = mb__flows_bucket(t, hash); b != NULL; b = mb__bucket_more(t, b)) {
+        uint32_t places = mb__bucket_places(b, hash);
+        if (places != 0)
+            return b->flow[__builtin_ctz(places)];
+    }
+    return 0;
+}
+
 /* Second step: the flow will be needed. The number of the slot that it is
  * probably in, for mb__flows_recall(); 0: not known. */
 static inline uint32_t mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
 {
-    const struct mb__bucket *b = mb__flows_bucket(t, hash);
-    uint32_t places = mb__bucket_places(b, hash);
-    if (places == 0)
-        return 0;
-    uint32_t n = b->flow[__builtin_ctz(places)];
-    mb__pool_prefetch(&t->pool, n);
+    uint32_t n = mb__flows_guess(t, hash);
+    const char *flow = mb__pool_at(&t->pool, n); /* slot 0 is harmless */
+    for (size_t line = 0; line < sizeof(struct mb_flow); line += 64)
+        __builtin_prefetch(flow + line, 1);
     return n;
 }
 
@@ -220,6 +231,27 @@ static inline struct mb_flow *mb__flows_recall(const struct mb__flows *t, uint32
     if (n == 0 || flow->ip_version == 0)
         return NULL;
     return (*side = mb__flow_sender(t, flow, p)) >= 0 ? flow : NULL;
+}
+
+static inline uint64_t mb__end_v4(const struct mb_endpoint *end)
+{
+    uint32_t v4;
+    memcpy(&v4, end->addr.byte + 12, sizeof v4);
+    return (uint64_t)v4 << 16 | end->port;
+}
+
+/* The third step for a brief frame between |ends|, where flow keys are of
+ * addresses and ports alone. */
+static inline struct mb_flow *mb__flows_recall_brief(const struct mb__flows *t, uint32_t n,
+                                                     const struct mb__ends *ends, int *side)
+{
+    struct mb_flow *flow = mb__pool_at(&t->pool, n);
+    if (n == 0 || flow->ip_version != 4 || flow->ip_proto != 6)
+        return NULL;
+    uint64_t src = (uint64_t)ends->src << 16 | ends->sport, dst = (uint64_t)ends->dst << 16 | ends->dport;
+    *side = mb__end_v4(&flow->end[MB_CLIENT]) != src ? MB_SERVER : MB_CLIENT;
+    bool same = (mb__end_v4(&flow->end[*side]) == src) & (mb__end_v4(&flow->end[!*side]) == dst);
+    return same ? flow : NULL;
 }
 
 #endif

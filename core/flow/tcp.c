@@ -298,9 +298,9 @@ static void infer_established(struct mb_flow *flow, int side, const struct mb_pa
 }
 
 /* A FIN that does not acknowledge the other side's crossed it: both close at once. */
-static void send_fin(struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
+static void send_fin(struct mb_endpoint *from, const struct mb_endpoint *to, uint32_t ack)
 {
-    bool crossed = has(to, MB_SIDE_FIN) && mb__seq_diff(p->ack, to->snd_nxt) < 0;
+    bool crossed = has(to, MB_SIDE_FIN) && mb__seq_diff(ack, to->snd_nxt) < 0;
     from->flags |= MB_SIDE_FIN;
     if (from->state == MB_TCP_ESTABLISHED && has(to, MB_SIDE_FIN) && !crossed)
         from->state = MB_TCP_LAST_ACK; /* it has all before the other's FIN, though the tap has not */
@@ -368,7 +368,7 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
         bool new = mb__seq_diff(end, next_expected(from)) > 0;
         if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {
             from->snd_nxt = end;
-            send_fin(from, &flow->end[!side], p);
+            send_fin(from, &flow->end[!side], p->ack);
         }
     } else if (mb__seq_diff(end, from->snd_nxt) > 0 && !has(from, MB_SIDE_FIN)) {
         from->snd_nxt = end;
@@ -427,15 +427,15 @@ static void fin_acknowledged(struct mb_endpoint *to)
         to->state = MB_TCP_CLOSED;
 }
 
-/* What the ACK of |p| does to the state of |to|, whose numbers it has moved. */
-static void acknowledge(struct mb_endpoint *to, const struct mb_packet *p)
+/* What acknowledging |ack| does to the state of |to|, whose numbers it has moved. */
+static void acknowledge(struct mb_endpoint *to, bool syn, uint32_t ack)
 {
-    bool syn_acknowledged = has(to, MB_SIDE_ISN) && mb__seq_diff(p->ack, to->isn) > 0;
-    if (to->state == MB_TCP_SYN_SENT && syn_acknowledged && p->tcp_flags & MB_TCP_SYN)
+    bool syn_acknowledged = has(to, MB_SIDE_ISN) && mb__seq_diff(ack, to->isn) > 0;
+    if (to->state == MB_TCP_SYN_SENT && syn_acknowledged && syn)
         to->state = MB_TCP_ESTABLISHED;
     else if (to->state == MB_TCP_SYN_RCVD && syn_acknowledged)
         to->state = MB_TCP_ESTABLISHED;
-    else if (has(to, MB_SIDE_FIN) && !has(to, MB_SIDE_FIN_ACKED) && p->ack == to->snd_nxt)
+    else if (has(to, MB_SIDE_FIN) && !has(to, MB_SIDE_FIN_ACKED) && ack == to->snd_nxt)
         fin_acknowledged(to);
 }
 
@@ -445,24 +445,24 @@ static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *
     if (!has(to, MB_SIDE_SYNC))
         return;
     if (mb__seq_diff(p->ack, to->snd_una) >= 0) /* else its window is old as well */
-        mb__receive_window(from, to, p);
+        mb__receive_window(from, to, p->tcp_flags & MB_TCP_SYN, p->window, p->ack);
     if (mb__seq_diff(p->ack, to->snd_nxt) > 0)
         to->snd_nxt = p->ack; /* lost at the tap */
     if (mb__seq_diff(p->ack, to->snd_una) > 0)
         to->snd_una = p->ack;
-    acknowledge(to, p);
+    acknowledge(to, p->tcp_flags & MB_TCP_SYN, p->ack);
 }
 
 /* Round-trip times of the handshake, when neither SYN had to be repeated. */
-static void measure_handshake(struct mb_flow *flow, int side, const struct mb_packet *p)
+static void measure_handshake(struct mb_flow *flow, int side, bool syn, int64_t ts)
 {
     if (flow->flags & MB_FLOW_MIDSTREAM || flow->rtt_client != 0)
         return;
     const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
-    if (side == MB_SERVER && p->tcp_flags & MB_TCP_SYN && client->packets == 1 && server->packets == 1)
-        flow->rtt_server = microseconds(flow->first_ts, p->ts);
+    if (side == MB_SERVER && syn && client->packets == 1 && server->packets == 1)
+        flow->rtt_server = microseconds(flow->first_ts, ts);
     else if (side == MB_CLIENT && flow->rtt_server != 0 && client->packets == 2 && server->packets == 1)
-        flow->rtt_client = microseconds(flow->first_ts + flow->rtt_server * 1000LL, p->ts);
+        flow->rtt_client = microseconds(flow->first_ts + flow->rtt_server * 1000LL, ts);
 }
 
 /* |to| has taken an ACK: perhaps of the last FIN. */
@@ -472,14 +472,14 @@ static void close_when_done(struct mb_flow *flow, const struct mb_endpoint *to)
         close_flow(flow, MB_END_FIN);
 }
 
-void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb_packet *p)
+void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    if (p->tcp_flags & MB_TCP_FIN)
-        send_fin(from, to, p);
-    acknowledge(to, p);
+    if (s->flags & MB_TCP_FIN)
+        send_fin(from, to, s->ack);
+    acknowledge(to, false, s->ack);
     if (flow->rtt_client == 0)
-        measure_handshake(flow, side, p);
+        measure_handshake(flow, side, false, s->ts);
     close_when_done(flow, to);
 }
 
@@ -499,7 +499,7 @@ void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, 
         if (p->tcp_flags & MB_TCP_ACK)
             receive_ack(flow, side, p);
         if (flow->rtt_client == 0)
-            measure_handshake(flow, side, p);
+            measure_handshake(flow, side, p->tcp_flags & MB_TCP_SYN, p->ts);
         close_when_done(flow, to);
     }
     step->new_state = to->state;

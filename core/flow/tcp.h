@@ -39,9 +39,10 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 /* Who is the client, judged by the first packet |p| of a flow: its sender
  * (MB_CLIENT), or its receiver if |p| is a SYN/ACK (MB_SERVER). */
 int mb__tcp_first_sender(const struct mb_packet *p);
-/* What the short way of advance.h leaves to be done where |p|, whose numbers it has
+struct mb__segment;
+/* What the short way of advance.h leaves to be done where |s|, whose numbers it has
  * taken, may change a state. */
-void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb_packet *p);
+void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s);
 
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */

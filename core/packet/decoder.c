@@ -2,6 +2,7 @@
 /* decoder -- frames into packets: the short way for most, the walk for all */
 
 #include "packet/fields.h"
+#include "packet/segment.h"
 #include "packet/shard.h"
 #include "packet/walk.h"
 
@@ -81,23 +82,12 @@ void mb__decoder_expire(struct mb__decoder *d, int64_t now)
     mb__defrag_expire(d->defrag, now);
 }
 
+#define CLOCK_SHIFT 30 /* fragments are looked through about once a second */
+
 /* ---- the short way ------------------------------------------------------- */
 
-#define CLOCK_SHIFT 30 /* fragments are looked through about once a second */
-#define SHORT_IP 14                  /* where the IPv4 header is */
-#define SHORT_L4 (SHORT_IP + 20)     /* no options */
-#define SHORT_TCP (SHORT_L4 + 20)
-
-/* Whether a frame is plain Ethernet, IPv4 without options, whole, no fragment,
- * with a good header checksum, and long enough for a TCP header. */
-static inline bool is_short(const uint8_t *b, uint32_t caplen)
-{
-    if (caplen < SHORT_TCP)
-        return false;
-    uint32_t len = mb__be16(b + SHORT_IP + 2);
-    return mb__be16(b + 12) == 0x0800 && b[SHORT_IP] == 0x45 && len >= 40 && len <= caplen - SHORT_IP
-           && (mb__be16(b + SHORT_IP + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(b + SHORT_IP);
-}
+#define SHORT_IP MB__BRIEF_IP
+#define SHORT_L4 MB__BRIEF_TCP
 
 /* Bytes of the TCP header at |l4| if it has no options, or timestamps as all
  * systems lay them out, or the options of most SYNs, nothing odd, and fits into
@@ -125,14 +115,12 @@ static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
 
 /* Decodes the packets that make up nearly all traffic in one go, writing each
  * field once. False: not such a packet, nothing was done. The walk gives the
- * same result for each packet that this accepts; a test compares them. Counting
+ * same result for each plain frame that this accepts; a test compares them. Counting
  * is the caller's: it may do that for many at once. */
 static inline bool decode_short(const struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
                                 uint8_t source, struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
-    if (!is_short(b, frame->caplen) || b[SHORT_IP + 8] <= d->farthest)
-        return false;
     const uint8_t *ip = b + SHORT_IP, *l4 = b + SHORT_L4;
     uint32_t len = mb__be16(ip + 2), room = len - 20;
     bool tcp = ip[9] == MB__PROTO_TCP;
@@ -322,6 +310,11 @@ static bool goes_short(const struct mb__decoder *d, int link)
     return link == MB__LINK_ETHERNET && d->config->checksums == MB_CHECKSUMS_IGNORE;
 }
 
+static inline bool is_plain(const struct mb__decoder *d, const struct mb_frame *frame)
+{
+    return mb__frame_is_plain(frame->data, frame->caplen) && frame->data[SHORT_IP + 8] > d->farthest;
+}
+
 /* |packets| went the short way, |tcp| of them TCP. */
 static void count_short(struct mb_stats *s, uint64_t packets, uint64_t tcp)
 {
@@ -333,7 +326,7 @@ static void count_short(struct mb_stats *s, uint64_t packets, uint64_t tcp)
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS])
 {
-    if (!goes_short(d, link) || !decode_short(d, frame, number, 0, out))
+    if (!goes_short(d, link) || !is_plain(d, frame) || !decode_short(d, frame, number, 0, out))
         return decode_walk(d, link, frame, number, out);
     count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
     return 1;
@@ -369,30 +362,57 @@ uint64_t mb__decoder_number(const struct mb__decoder *d)
     return d->frames;
 }
 
+/* The flow hash of a brief frame, as mb__packet_hash() gives it for its packet. */
+static inline uint32_t brief_hash(const struct mb__decoder *d, const uint8_t *b)
+{
+    const struct mb__ends ends = mb__brief_ends(b);
+    return mb__hash_ends(d->key, mb__hash_halves(d->key, 0, mb__v4_half(ends.src), ends.sport),
+                         mb__hash_halves(d->key, 0, mb__v4_half(ends.dst), ends.dport), MB__PROTO_TCP);
+}
+
+void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t ts, uint64_t number,
+                      uint8_t source, struct mb_packet *out)
+{
+    struct mb_frame stamped = *frame;
+    stamped.ts = ts;
+    decode_short(d, &stamped, number, source, out);
+}
+
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
-                     struct mb_packet out[MB__BATCH], int *packets, uint8_t *packets_of)
+                     bool leave_brief, struct mb__burst *burst)
 {
     const bool may_be_short = goes_short(d, link);
     uint64_t short_ones = 0, short_tcp_ones = 0;
     int done = 0, at = 0;
     for (; done < n && at + MB__MAX_LAYERS <= MB__BATCH; done++) {
-        struct mb_packet *p = &out[at];
+        struct mb_packet *p = &burst->packet[at];
         struct mb_frame mended;
         const struct mb_frame *frame = next_frame(d, &frames[done], &mended);
+        bool plain = may_be_short && is_plain(d, frame);
+        bool brief = plain && leave_brief && mb__frame_is_brief(frame->data);
         int count = 1;
-        if (may_be_short && decode_short(d, frame, d->frames, source, p)) {
+        if (brief) {
+            burst->hash[at] = brief_hash(d, frame->data);
+            short_ones++;
+            short_tcp_ones++;
+        } else if (plain && decode_short(d, frame, d->frames, source, p)) {
+            burst->hash[at] = p->hash;
             short_ones++;
             short_tcp_ones += p->ip_proto == MB__PROTO_TCP;
         } else {
             count = decode_walk(d, link, frame, d->frames, p);
-            for (int i = 0; i < count; i++)
+            for (int i = 0; i < count; i++) {
                 p[i].source = source;
+                burst->hash[at + i] = p[i].hash;
+            }
         }
-        packets_of[done] = (uint8_t)count;
+        burst->ts[done] = frame->ts;
+        burst->packets[done] = brief ? 0 : (uint8_t)count;
         at += count;
     }
     count_short(d->stats, short_ones, short_tcp_ones);
-    *packets = at;
+    burst->first = d->frames - (uint64_t)done + 1;
+    burst->total = at;
     return done;
 }
 
@@ -425,7 +445,7 @@ static int share_out(struct mb__decoder *d, const struct mb__shards *shards, int
         int64_t before = d->now;
         int64_t ts = next_frame(d, &frames[done], &mended)->ts;
         uint32_t owner = mb__shard_of_frame(shards, link, &frames[done]);
-        portions[found] = (struct mb__portion){ts, before, (uint32_t)done, owner, 0};
+        portions[found] = (struct mb__portion){ts, before, (uint32_t)done, owner, 0, false};
         found += (owner == shards->own) | (owner == MB__SHARD_ALL) | (ts >> tick_shift != before >> tick_shift);
         room -= owner == MB__SHARD_ALL ? MB__MAX_LAYERS : 1;
     }
@@ -433,29 +453,46 @@ static int share_out(struct mb__decoder *d, const struct mb__shards *shards, int
     return done;
 }
 
-int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                        const struct mb_frame *frames, int n, uint8_t source, struct mb_packet out[MB__BATCH],
-                        struct mb__portion *portions, int *count)
+/* Decodes what frame |p| of a burst, stamped |frame|, means to a worker, into the
+ * places of |burst| from |at| on. */
+static void decode_portion(struct mb__decoder *d, const struct mb__shards *shards, int link,
+                           const struct mb_frame *frame, bool leave_brief, struct mb__burst *burst, int at,
+                           struct mb__portion *p)
 {
-    const bool may_be_short = goes_short(d, link);
+    struct mb_packet *out = &burst->packet[at];
+    bool plain = p->owner == shards->own && goes_short(d, link) && is_plain(d, frame);
+    p->brief = plain && leave_brief && mb__frame_is_brief(frame->data);
+    if (p->brief || (plain && decode_short(d, frame, d->frames, 0, out))) {
+        count_short(d->stats, 1, p->brief || out->ip_proto == MB__PROTO_TCP);
+        p->packets = 1;
+    } else if (p->owner == MB__SHARD_ALL) {
+        p->packets = decode_common(d, link, frame, out);
+    } else if (p->owner == shards->own) {
+        p->packets = (uint32_t)decode_walk(d, link, frame, d->frames, out);
+    }
+    if (p->brief)
+        out->hash = brief_hash(d, frame->data);
+    for (uint32_t i = 0; i < p->packets; i++)
+        burst->hash[at + (int)i] = out[i].hash;
+}
+
+int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
+                        const struct mb_frame *frames, int n, uint8_t source, bool leave_brief,
+                        struct mb__burst *burst, struct mb__portion *portions, int *count)
+{
     uint64_t before = d->frames;
-    int done = share_out(d, shards, link, tick_shift, frames, n, portions, count);
+    int done = share_out(d, shards, link, tick_shift, frames, n, portions, count), at = 0;
     uint64_t after = d->frames;
     for (struct mb__portion *p = portions, *end = portions + *count; p < end; p++) {
         struct mb_frame frame = frames[p->frame];
         frame.ts = p->ts;
         d->frames = before + p->frame + 1;
-        if (p->owner == MB__SHARD_ALL) {
-            p->packets = decode_common(d, link, &frame, out);
-        } else if (p->owner == shards->own && may_be_short && decode_short(d, &frame, d->frames, source, out)) {
-            count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
-            p->packets = 1;
-        } else if (p->owner == shards->own) {
-            p->packets = (uint32_t)decode_walk(d, link, &frame, d->frames, out);
-        }
+        decode_portion(d, shards, link, &frame, leave_brief, burst, at, p);
         for (uint32_t i = 0; i < p->packets; i++)
-            (out++)->source = source;
+            burst->packet[at++].source = source;
     }
     d->frames = after;
+    burst->first = before + 1;
+    burst->total = at;
     return done;
 }

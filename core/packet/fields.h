@@ -26,17 +26,24 @@
 #define MB__PROTO_HIP 139
 #define MB__PROTO_SHIM6 140
 
+/* The second half of ::ffff:a.b.c.d, whose last four bytes lie in memory as |v4|; the
+ * first half is 0. */
+static inline uint64_t mb__v4_half(uint32_t v4)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (uint64_t)v4 << 32 | 0xffff0000u;
+#else
+    return UINT64_C(0xffff) << 32 | v4;
+#endif
+}
+
 /* ::ffff:a.b.c.d of the four bytes at |b|. Written as two halves, as the hash
  * reads it: smaller stores would have to leave the CPU's buffer first. */
 static inline void mb__addr_v4(struct mb_addr *a, const uint8_t *b)
 {
     uint32_t v4;
     memcpy(&v4, b, sizeof v4);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const uint64_t halves[2] = {0, (uint64_t)v4 << 32 | 0xffff0000u};
-#else
-    const uint64_t halves[2] = {0, UINT64_C(0xffff) << 32 | v4};
-#endif
+    const uint64_t halves[2] = {0, mb__v4_half(v4)};
     memcpy(a->byte, halves, sizeof halves);
 }
 

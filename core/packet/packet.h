@@ -20,6 +20,7 @@
 
 #define MB__MAX_LAYERS 8 /* most packets that one frame gives */
 #define MB__BATCH (MB_BURST + MB__MAX_LAYERS) /* packets decoded before they are looked up */
+#define MB__AHEAD 8 /* packets whose flow is fetched while another is at work */
 #define MB__LATEST ((int64_t)1 << 62) /* in 2116: a later time is taken for this one, so that timeouts can be added */
 
 struct mb__decoder;
@@ -58,12 +59,26 @@ int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, ui
 const struct mb_frame *mb__decoder_next(struct mb__decoder *d, const struct mb_frame *frame, struct mb_frame *mended);
 /* The number of that frame, from 1. */
 uint64_t mb__decoder_number(const struct mb__decoder *d);
-/* Decodes one frame of |frames| after the other, as long as |out| has room for
- * whatever the next may give: |n| of them, or fewer. Their number; that of the
- * packets in |*packets|, and of each frame's in |packets_of|. Times and numbers
- * are those of mb__decoder_next(); packets get |source|. */
+/* Frames that were decoded together. */
+struct mb__burst {
+    int64_t ts[MB_BURST];               /* of each frame, as mb__decoder_next() has it */
+    uint8_t packets[MB_BURST];          /* of each frame; 0: it is brief and takes one place all the same */
+    uint64_t first;                     /* the first frame's number */
+    int total;                          /* packets and places */
+    uint32_t hash[MB__BATCH + MB__AHEAD]; /* of each packet, decoded or not; anything after the last */
+    struct mb_packet packet[MB__BATCH]; /* those of one frame after those of the other */
+};
+
+/* Decodes one frame of |frames| after the other, as long as there is room for
+ * whatever the next may give: |n| of them, or fewer. Their number. Times and
+ * numbers are those of mb__decoder_next(); packets get |source|. Brief frames (see
+ * segment.h) are left as they are if |leave_brief|; flow keys are then of
+ * addresses and ports alone. */
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
-                     struct mb_packet out[MB__BATCH], int *packets, uint8_t *packets_of);
+                     bool leave_brief, struct mb__burst *burst);
+/* Decodes a brief frame after all; it was counted. |ts|: as the burst has it. */
+void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t ts, uint64_t number,
+                      uint8_t source, struct mb_packet *out);
 
 /* A frame that a worker has something to do with (packet/shard.h). */
 struct mb__portion {
@@ -72,18 +87,20 @@ struct mb__portion {
     uint32_t frame;   /* which one of the burst */
     uint32_t owner;   /* the worker that all of it belongs to, or MB__SHARD_ALL */
     uint32_t packets; /* decoded; 0: it is another worker's, but begins a tick of the clock */
+    bool brief;       /* it is brief: its one packet is not decoded */
 };
 struct mb__shards;
 
 /* The time of the newest frame of all bursts, ns. */
 int64_t mb__decoder_now(const struct mb__decoder *d);
-/* As mb__decode_burst() for one of several workers: frames that are seen to be
+/* As mb__decode_burst() for one of several workers (times and packets per frame are
+ * in the portions): frames that are seen to be
  * another's are only numbered. In |portions| are those that are not, and those
  * whose time lies in another tick of 2^|tick_shift| ns than that of the frame
  * before: |*count| of them. */
 int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                        const struct mb_frame *frames, int n, uint8_t source, struct mb_packet out[MB__BATCH],
-                        struct mb__portion *portions, int *count);
+                        const struct mb_frame *frames, int n, uint8_t source, bool leave_brief,
+                        struct mb__burst *burst, struct mb__portion *portions, int *count);
 #define MB__PROTO_BIT(proto) (UINT64_C(1) << (proto))
 
 /* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport

@@ -113,10 +113,11 @@ static int next_option(struct mb__cursor *c, uint8_t *kind, struct mb__cursor *v
 /* The options of most SYNs, at once. */
 static void take_linux_syn(struct mb__tcp_options *o, const uint8_t *v)
 {
-    take_option(o, OPT_MSS, v + 2, 2);
-    take_option(o, OPT_SACK_PERMITTED, v + 6, 0);
-    take_option(o, OPT_TIMESTAMPS, v + 8, 8);
-    take_option(o, OPT_WSCALE, v + 19, 1);
+    o->mss = mb__be16(v + 2);
+    o->sack_permitted = o->has_ts = o->has_wscale = true;
+    o->tsval = mb__be32(v + 8);
+    o->tsecr = mb__be32(v + 12);
+    o->wscale = v[19] > MAX_WSCALE ? MAX_WSCALE : v[19];
 }
 
 void mb__tcp_options_read(const struct mb_packet *p, struct mb__tcp_options *o)

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* segment -- what the short way through TCP looks at, decoded or not
+ *
+ *     0        14       34            54     66
+ *     +--------+--------+-------------+------+---------
+ *     | Ether  | IPv4   | TCP         | time | payload     a brief frame
+ *     +--------+--------+-------------+------+---------
+ *
+ * Most frames of most captures are brief: plain Ethernet, IPv4 without options,
+ * whole, and in it a TCP segment with ACK and perhaps PSH or FIN, without options
+ * or with timestamps alone. All that is needed to move a connection on lies at
+ * fixed places. Such a frame is decoded only if somebody has to see its packet.
+ */
+#ifndef MB_PACKET_SEGMENT_H
+#define MB_PACKET_SEGMENT_H
+
+#include "packet/fields.h"
+
+struct mb__segment {
+    int64_t ts;      /* packet clock, ns */
+    uint32_t seq;
+    uint32_t ack;
+    uint32_t len;    /* payload bytes */
+    uint32_t tsval;  /* RFC 7323; valid if |stamped| */
+    uint16_t window; /* not scaled */
+    uint8_t flags;   /* TCP flags */
+    bool stamped;
+};
+
+static inline struct mb__segment mb__segment_of(const struct mb_packet *p)
+{
+    uint32_t tsval = 0, tsecr;
+    bool stamped = mb__tcp_timestamps(p, &tsval, &tsecr);
+    return (struct mb__segment){p->ts, p->seq, p->ack, p->payload_len, tsval, p->window, p->tcp_flags, stamped};
+}
+
+/* ---- brief frames --------------------------------------------------------- */
+
+#define MB__BRIEF_IP 14 /* where the headers are in the frame */
+#define MB__BRIEF_TCP 34
+#define MB__BRIEF_LEN 54 /* with these headers */
+
+/* Whether |b|, |caplen| bytes of an Ethernet frame, is plain IPv4 without options,
+ * whole, no fragment, with a good header checksum, and long enough for a TCP header. */
+static inline bool mb__frame_is_plain(const uint8_t *b, uint32_t caplen)
+{
+    if (caplen < MB__BRIEF_LEN)
+        return false;
+    const uint8_t *ip = b + MB__BRIEF_IP;
+    uint32_t len = mb__be16(ip + 2);
+    return mb__be16(b + 12) == 0x0800 && ip[0] == 0x45 && len >= 40 && len <= caplen - MB__BRIEF_IP &&
+           (mb__be16(ip + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(ip);
+}
+
+/* Whether a plain frame is brief. */
+static inline bool mb__frame_is_brief(const uint8_t *b)
+{
+    const uint8_t *ip = b + MB__BRIEF_IP, *tcp = b + MB__BRIEF_TCP;
+    if (ip[9] != MB__PROTO_TCP || (tcp[13] & ~(MB_TCP_PSH | MB_TCP_FIN)) != MB_TCP_ACK)
+        return false;
+    uint32_t hlen = (tcp[12] >> 4) * 4u, room = mb__be16(ip + 2) - 20u;
+    return hlen == 20 || (room >= hlen && mb__tcp_timestamps_only(tcp, hlen));
+}
+
+/* The two ends of a brief frame, as they lie in it and as numbers to compare. */
+struct mb__ends {
+    uint32_t src; /* as it lies in memory */
+    uint32_t dst;
+    uint16_t sport;
+    uint16_t dport;
+};
+
+static inline struct mb__ends mb__brief_ends(const uint8_t *b)
+{
+    struct mb__ends ends = {.sport = mb__be16(b + MB__BRIEF_TCP), .dport = mb__be16(b + MB__BRIEF_TCP + 2)};
+    memcpy(&ends.src, b + MB__BRIEF_IP + 12, sizeof ends.src);
+    memcpy(&ends.dst, b + MB__BRIEF_IP + 16, sizeof ends.dst);
+    return ends;
+}
+
+static inline struct mb__segment mb__brief_segment(const uint8_t *b, int64_t ts)
+{
+    const uint8_t *ip = b + MB__BRIEF_IP, *tcp = b + MB__BRIEF_TCP;
+    uint32_t hlen = (tcp[12] >> 4) * 4u;
+    return (struct mb__segment){
+        .ts = ts,
+        .seq = mb__be32(tcp + 4),
+        .ack = mb__be32(tcp + 8),
+        .len = mb__be16(ip + 2) - 20u - hlen,
+        .tsval = hlen == 20 ? 0 : mb__be32(tcp + 24),
+        .window = mb__be16(tcp + 14),
+        .flags = tcp[13],
+        .stamped = hlen != 20,
+    };
+}
+
+#endif

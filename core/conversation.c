@@ -394,7 +394,8 @@ static int segment_data(struct mb_engine *e, struct mb_flow *flow, int side, con
     if (offset > (int64_t)from->next && mb__tcp_acked(from) > (int64_t)from->next) {
         int64_t acked = mb__tcp_acked(from);
         err = give_up_holes(e, flow, side, p, acked < offset ? acked : offset);
-        if (err < 0)
+        offset = mb__tcp_offset(from, p->seq); /* an urgent byte may have been taken out */
+        if (err < 0 || offset + (int64_t)view.len <= (int64_t)from->next)
             return err;
     }
     if (offset < (int64_t)from->next) {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from make_demo import DEMO, demo, question, request, response
 from program import mosbox
-from wire import ACK, PSH, Frame, Talk, ethernet, fragments, icmp, ip, tcp, udp, write_pcap
+from wire import ACK, PSH, URG, Frame, Talk, ethernet, fragments, icmp, ip, tcp, udp, write_pcap
 
 from mosbox import run
 from mosbox.apps.ids import Ids as App
@@ -174,6 +174,16 @@ def test_a_connection_whose_start_was_not_seen(ids: Ids) -> None:
     frames = [talk.client(b"an attack pat"), talk.server(flags=ACK), talk.client(b"tern")]
     assert ids.count(FIND, frames) == {}
     assert ids.count(FIND, frames, "--set", "stream.midstream=true") == {1: 1}
+
+
+def test_an_urgent_byte_inside_a_pattern(ids: Ids) -> None:
+    """A socket that does not ask for it in line never gives it to its reader."""
+    talk = Talk()
+    hiding = [*talk.handshake(), talk.client(b"an attack")]
+    hiding += [talk.segment("client", ACK | URG, b"! pattern", urgent=1)]
+    assert ids.count(FIND, hiding) == {}
+    assert ids.count(FIND, hiding, "--set", "urgent=oob") == {1: 1}
+    assert ids.count(FIND, hiding, "--set", "stream.reassembly.urgent.policy=oob") == {1: 1}
 
 
 def test_a_wrong_checksum(ids: Ids) -> None:

@@ -303,6 +303,9 @@ def test_settings_of_a_suricata_yaml(tmp_path: Path) -> None:
     assert found.alert_options()["payload"] is True
     found.set(["stream.midstream=no"])
     assert found.core()["midstream"] is False
+    assert found.core()["urgent"] == "inline"
+    found.set(["stream.reassembly.urgent.policy=oob"])
+    assert found.core()["urgent"] == "oob"
     assert not found.take("nonsense.key", "1")
 
 

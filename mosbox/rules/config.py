@@ -59,6 +59,7 @@ _OS_POLICIES = {
     "vista": "first",
     "windows2k3": "windows2003",
 }
+_URGENT = "stream.reassembly.urgent.policy"
 DEFAULT_PRIORITY = 3
 MAX_INCLUDES = 16
 
@@ -213,6 +214,7 @@ class Settings:
             "async_oneside": self.flag("stream.async-oneside"),
             "vlan_key": self.flag("vlan.use-for-tracking", True),
             "overlap": "bsd",
+            "urgent": "oob" if self.text(_URGENT) == "oob" else "inline",
             "icmp_joins": True,
             **self.host_policies(),
         }

@@ -131,9 +131,9 @@ static bool acks_the_ancient(const struct mb_flow *flow, const struct mb_endpoin
     int64_t oldest = has(from, MB_SIDE_WSCALE) && has(to, MB_SIDE_WSCALE) ? 65535LL << from->wscale : 65535;
     if (flow->flags & MB_FLOW_MIDSTREAM)
         oldest = LARGEST_WINDOW;
-    else if (oldest > (int64_t)to->next)
-        oldest = (int64_t)to->next;
-    return mb__seq_diff(p->ack, to->snd_una) < -oldest - 1;
+    else if (oldest > (int64_t)to->next && has(to, MB_SIDE_ISN))
+        return mb__seq_diff(p->ack, to->isn) < 0;
+    return mb__seq_diff(p->ack, to->snd_una) < -oldest;
 }
 
 /* RFC 7323 5.3 R1. Linux lets a segment pass whose timestamp is a tick older: one sent

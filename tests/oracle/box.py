@@ -156,11 +156,8 @@ class Box:
             self.forger.watch(frame)
         if not large and not tcp_flags & SYN and self.chance(weather.forged):
             self.counts["forged"] += 1
-            forged = self.forger.forged(frame)
-            frames = [(bytes(VNET.size), forged), (head, frame)]
-            if not self.forger.ends(forged) and self.chance(0.5):
-                frames.reverse()
-            for one in frames:
+            frames = [(bytes(VNET.size), self.forger.forged(frame)), (head, frame)]
+            for one in frames[:: self.random.choice((1, -1))]:
                 self.hold(self.out[way_in], *one)
             return None
         copies = 1 + self.chance(weather.copies)

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* test_workers -- shared bytes and ordered lanes, with processes and without */
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/ring.h"
+#include "io/lane.h"
+#include "io/source.h"
+#include "io/tap.h"
+#include "test.h"
+
+/* ---- the ring --------------------------------------------------------------- */
+
+static void test_ring_has_no_end(void)
+{
+    size_t size = 1 << 16;
+    uint8_t *ring = mb__ring_new(size);
+    CHECK(ring != NULL);
+    memcpy(ring + size - 3, "abcdef", 6);
+    CHECK_MEM(ring, "def", 3);
+    pid_t child = fork();
+    if (child == 0) {
+        memcpy(ring, "xyz", 3);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    CHECK_MEM(ring + size, "xyz", 3);
+    mb__ring_free(ring, size);
+}
+
+/* ---- the tap ---------------------------------------------------------------- */
+
+#define TOTAL ((uint64_t)11 << 20) /* bytes of the source: several rings */
+
+static uint8_t byte_at(uint64_t offset)
+{
+    return (uint8_t)(offset * 2654435761u >> 13);
+}
+
+/* A source that gives pieces of odd lengths, and nothing every now and then. */
+static int read_some(void *arg, uint8_t *p, size_t size, uint64_t offset)
+{
+    uint32_t *calls = arg;
+    if (++*calls % 5 == 0)
+        return MB__SOURCE_IDLE;
+    size_t n = size < 100003 ? size : 100003;
+    n = TOTAL - offset < n ? (size_t)(TOTAL - offset) : n;
+    for (size_t i = 0; i < n; i++)
+        p[i] = byte_at(offset + i);
+    return (int)n;
+}
+
+/* Takes all, keeping up to |keep| bytes of what was taken; how many bytes were wrong. */
+static uint64_t take_all(struct mb__tap *t, uint64_t keep, unsigned pause)
+{
+    uint32_t calls = 0;
+    uint64_t begin = mb__tap_position(t), wrong = 0;
+    for (;;) {
+        uint64_t at = mb__tap_position(t), kept = at - begin < keep ? at - begin : keep;
+        int n = mb__tap_take(t, at - kept, read_some, &calls);
+        if (n == MB__SOURCE_IDLE)
+            continue;
+        if (n <= 0)
+            return wrong + (mb__tap_position(t) - begin != TOTAL) + (n < 0);
+        const uint8_t *p = mb__tap_at(t, at - kept);
+        for (uint64_t i = 0; i < kept + (uint64_t)n; i += 1 + i % 7)
+            wrong += p[i] != byte_at(at - begin - kept + i);
+        usleep(pause);
+    }
+}
+
+static void test_tap_of_several(void)
+{
+    struct mb__tap *t = mb__tap_new(3);
+    pid_t child[3];
+    CHECK(t != NULL && !mb__tap_joined(t));
+    for (unsigned user = 0; user < 3; user++) {
+        child[user] = fork();
+        if (child[user] != 0)
+            continue;
+        mb__tap_join(t, user);
+        uint64_t wrong = take_all(t, user * 70000, user * 200); /* one after the other, two sources */
+        wrong += user == 2 ? 0 : take_all(t, 5, 0);             /* one leaves: nobody waits for it */
+        mb__tap_leave(t);
+        _exit(wrong != 0);
+    }
+    for (unsigned user = 0; user < 3; user++) {
+        int status = 1;
+        waitpid(child[user], &status, 0);
+        CHECK_INT(status, 0);
+    }
+    mb__tap_free(t);
+}
+
+static void test_tap_keeps_no_more_than_it_has(void)
+{
+    struct mb__tap *t = mb__tap_new(1);
+    uint32_t calls = 0;
+    int n;
+    mb__tap_join(t, 0);
+    while ((n = mb__tap_take(t, 0, read_some, &calls)) > 0 || n == MB__SOURCE_IDLE)
+        ;
+    CHECK_INT(n, MB_ELIMIT);
+    mb__tap_free(t);
+}
+
+/* ---- lanes ------------------------------------------------------------------ */
+
+#define LANES 3
+
+static struct {
+    mb__bell bell;
+    struct mb__lane_worker worker[LANES];
+    struct mb__lane_ends ends[LANES];
+} *shared;
+static struct mb__lane lane[LANES];
+static struct mb__order order[LANES];
+static struct mb__condition condition[LANES];
+static struct mb__merge merge;
+static char path[] = "/tmp/mosbox-lanes-XXXXXX";
+static struct mb__drain out;
+
+static bool odd_rules_only(void *arg, const struct mb__condition *c)
+{
+    (void)arg;
+    return c->rule % 2;
+}
+
+static void lanes_start(void)
+{
+    shared = mb__shared_new(sizeof *shared);
+    memset(&merge, 0, sizeof merge);
+    for (int i = 0; i < LANES; i++) {
+        lane[i] = (struct mb__lane){.ring = mb__ring_new(MB__LANE_SIZE), .ends = &shared->ends[i],
+                                    .bell = &shared->bell, .order = &order[i], .condition = &condition[i]};
+        order[i] = (struct mb__order){0};
+    }
+    merge = (struct mb__merge){.lane = lane, .worker = shared->worker, .count = LANES, .decide = odd_rules_only};
+    close(mkstemp(path));
+    CHECK_INT(mb__drain_init(&out, path, 0, NULL), 0);
+}
+
+static void lanes_stop(void)
+{
+    CHECK_INT(mb__drain_fini(&out), 0);
+    for (int i = 0; i < LANES; i++)
+        mb__ring_free(lane[i].ring, MB__LANE_SIZE);
+    mb__shared_free(shared, sizeof *shared);
+    unlink(path);
+    strcpy(path, "/tmp/mosbox-lanes-XXXXXX");
+}
+
+/* The parent's ends of lanes to which this process puts as well. */
+static struct mb__lane ends[LANES];
+
+static void put(int worker, uint64_t frame, const char *text)
+{
+    order[worker] = (struct mb__order){.frame = frame, .step = frame == 0 ? 0 : MB__STEP_PACKET};
+    mb__lane_put(&ends[worker], text, strlen(text));
+}
+
+static void begin_put(void)
+{
+    memcpy(ends, lane, sizeof ends);
+}
+
+static void expect(const char *text)
+{
+    CHECK(mb__merge_take(&merge, &out) >= 0);
+    out.buf[out.len] = '\0';
+    CHECK_STR((const char *)out.buf, text);
+}
+
+static void test_lanes_come_in_order(void)
+{
+    lanes_start();
+    begin_put();
+    put(0, 3, "c");
+    put(1, 1, "a");
+    put(1, 4, "d");
+    expect(""); /* the third may still come with an earlier one */
+    put(2, 2, "b");
+    put(2, 5, "e");
+    expect("abc"); /* the first is at 3 as far as anybody knows */
+    shared->worker[0].frames = 4;
+    expect("abcd");
+    shared->worker[0].left = shared->worker[1].left = 1;
+    put(2, 6, "f");
+    expect("abcdef");
+    lanes_stop();
+}
+
+static void test_what_all_write_comes_once(void)
+{
+    lanes_start();
+    begin_put();
+    for (int i = 0; i < LANES; i++)
+        put(i, 0, "head ");
+    put(1, 7, "one ");
+    for (int i = 0; i < LANES; i++)
+        put(i, MB__FRAME_END, "foot");
+    expect("head one foot");
+    lanes_stop();
+}
+
+static void test_a_failure_ends_it(void)
+{
+    lanes_start();
+    begin_put();
+    put(0, 1, "a");
+    put(1, 9, "late");
+    put(2, 3, "b");
+    shared->worker[0].failed = (struct mb__order){.frame = 5};
+    shared->worker[0].has_failed = shared->worker[0].left = 1;
+    shared->worker[2].left = 1;
+    expect("ab");
+    lanes_stop();
+}
+
+static void test_conditions_are_decided(void)
+{
+    lanes_start();
+    begin_put();
+    for (uint32_t rule = 0; rule < 6; rule++) {
+        condition[0] = (struct mb__condition){.kind = MB__CONDITION_SPEAK, .rule = rule};
+        char text[2] = {(char)('0' + rule), 0};
+        put(0, rule + 1, text);
+    }
+    condition[0].kind = MB__CONDITION_NONE;
+    put(0, 7, "always");
+    shared->worker[1].left = shared->worker[2].left = 1;
+    expect("135always");
+    lanes_stop();
+}
+
+/* More than a lane holds, from processes that are not equally quick. */
+static void test_full_lanes(void)
+{
+    enum { ROUNDS = 20000 };
+    lanes_start();
+    pid_t child[LANES];
+    for (int i = 0; i < LANES; i++) {
+        child[i] = fork();
+        if (child[i] != 0)
+            continue;
+        char text[256];
+        memset(text, 'x', sizeof text);
+        for (uint64_t frame = 1; frame <= ROUNDS; frame++) {
+            if ((frame + (uint64_t)i) % LANES == 0) {
+                order[i] = (struct mb__order){.frame = frame, .step = MB__STEP_PACKET};
+                memcpy(text, &frame, sizeof frame);
+                mb__lane_put(&lane[i], text, sizeof text);
+            }
+            atomic_store(&shared->worker[i].frames, frame);
+            if (i == 1 && frame % 1000 == 0)
+                usleep(1000);
+        }
+        atomic_store(&shared->worker[i].left, 1);
+        mb__bell_ring(&shared->bell);
+        _exit(0);
+    }
+    for (bool over = false; !over;) {
+        uint32_t seen = atomic_load(&shared->bell);
+        over = shared->worker[0].left && shared->worker[1].left && shared->worker[2].left;
+        if (mb__merge_take(&merge, &out) == 0 && !over)
+            mb__bell_wait(&shared->bell, seen, 100);
+    }
+    CHECK_INT(mb__drain_flush(&out), 0);
+    FILE *file = fopen(path, "rb");
+    char text[256];
+    uint64_t next = 1, frame;
+    for (; fread(text, sizeof text, 1, file) == 1; next++) {
+        memcpy(&frame, text, sizeof frame);
+        CHECK_INT(frame, next);
+    }
+    fclose(file);
+    CHECK_INT(next, ROUNDS + 1);
+    for (int i = 0; i < LANES; i++)
+        waitpid(child[i], NULL, 0);
+    lanes_stop();
+}
+
+int main(void)
+{
+    RUN(test_ring_has_no_end);
+    RUN(test_tap_of_several);
+    RUN(test_tap_keeps_no_more_than_it_has);
+    RUN(test_lanes_come_in_order);
+    RUN(test_what_all_write_comes_once);
+    RUN(test_a_failure_ends_it);
+    RUN(test_conditions_are_decided);
+    RUN(test_full_lanes);
+    return test_done();
+}

@@ -111,6 +111,7 @@ class Witness(App):
     # Late packets find their flow, however slow this machine is.
     chosen: ClassVar[dict[str, str]] = {
         "checksums": "verify",
+        "timeouts.tcp_syn": "60s",
         "timeouts.tcp_closed": "60s",
         "timeouts.tcp_reset": "60s",
         "overlap": "linux",
@@ -211,7 +212,7 @@ class Judge:
                 yield f"{sender} to {receiver}: {difference('socket', got, shown)}"
         elif not shown.startswith(got):  # it closed early: later bytes went to nobody
             yield f"{sender} to {receiver}, which left: {difference('socket', got, shown)}"
-        elif self.honest and not self.sent[sender].startswith(flow.data[sender]):
+        elif self.honest and not marked and not self.sent[sender].startswith(flow.data[sender]):
             yield f"{sender} to {receiver}: {difference('sender', self.sent[sender], shown)}"
 
     def with_urgent(self, flow: Seen, sender: str, got: bytes) -> bytes:

@@ -316,8 +316,8 @@ def judged(judges: list[Judge], flows: list[Seen]) -> list[str]:
 @pytest.mark.parametrize(("climate", "seed", "count"), batches())
 def test_117_sockets_agree(climate: Climate, seed: int, count: int, tmp_path: Path) -> None:
     talks = choose(seed, count, slow_network=climate.weather.delay > 0.01)
-    if climate.weather.forged:  # what they break does not mend itself
-        talks = [replace(talk, patience=min(talk.patience, 5)) for talk in talks]
+    if climate.weather.forged:  # what they break does not mend itself, and a SYN can be theirs
+        talks = [replace(t, patience=min(t.patience, 5)) for t in talks if t.after is None]
     outcome = hold(climate, talks, seed, tmp_path)
     print(f"{len(talks)} connections, seed {seed}, packets: {outcome.counts}")
     passes = [run(app, read=str(outcome.capture), settings=app.chosen).flows for app in APPS]

@@ -106,6 +106,9 @@ class Command:
     table_columns: ClassVar[tuple[str, ...]] = ()
     """Which columns a table on the terminal has; all, if none is named."""
 
+    common: ClassVar[tuple[str, ...]] = ()
+    """Options of apps that a command has too, as attributes: "workers"."""
+
     _options: ClassVar[dict[str, Option]] = {}
     _outputs: Outputs | None = None
 

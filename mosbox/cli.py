@@ -138,7 +138,7 @@ def command_options(app: type[Command]) -> list[Option]:
 
     own = list(app.options().values())
     if not issubclass(app, App):
-        return own + [o for o in COMMON if o.name in _FOR_COMMANDS]
+        return own + [o for o in COMMON if o.name in (*_FOR_COMMANDS, *app.common)]
     words = Option([], "BPF filter, as in tcpdump", metavar="FILTER", positional=True)
     words.name, words.type = "bpf", list[str]
     return [*own, *COMMON, words]
@@ -205,6 +205,8 @@ def _run_command(
         common = {**config.common, **common}
         specs = common.get("output") or ["table" if sys.stdout.isatty() else "json"]
         outputs = Outputs(kind, specs, quiet=common.get("quiet", False))
+        for name in kind.common:
+            setattr(command, name, common.get(name))
     command._outputs = outputs
     command.registry = registry
     try:

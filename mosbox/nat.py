@@ -58,6 +58,7 @@ class Sighting:
     answered: bool = False
     marks: dict[object, int] = field(default_factory=dict)  # mark -> when it was seen
     idents: set[int] = field(default_factory=set)  # IP identifications: many NATs keep them
+    number: int = 0  # flow.id: rises as flows begin
 
 
 class Watch(App):
@@ -69,9 +70,8 @@ class Watch(App):
     def on_flow_start(self, flow: Flow) -> None:
         client, server = flow.client, flow.server
         now = self.engine.now
-        flow.data = Sighting(
-            flow.proto, End(client.ip, client.port), End(server.ip, server.port), now, now
-        )
+        ends = End(client.ip, client.port), End(server.ip, server.port)
+        flow.data = Sighting(flow.proto, *ends, now, now, number=flow.id)
         flow.on("packet", self.mark)
 
     def mark(self, flow: Flow, packet: Packet) -> None:
@@ -96,8 +96,11 @@ class Watch(App):
             flow.data.answered = flow.answered
             self.sightings.append(flow.data)
 
+    def merge(self, other: Watch) -> None:
+        self.sightings += other.sightings
+
     def finish(self) -> None:
-        self.sightings.sort(key=lambda s: s.start)
+        self.sightings.sort(key=lambda seen: seen.number)
 
 
 @dataclass

@@ -165,7 +165,8 @@ class Outputs:
     def say(self, text: str, *, always: bool = False) -> None:
         """A message to the user."""
         if always or not self.quiet:
-            print(f"mosbox: {text}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"mosbox: {text}\n")  # in one piece: workers talk at the same time
+            sys.stderr.flush()
 
     def _line(self, sink: Sink, record: Record, what: str, fields: Record) -> None:
         if sink.kind == "json":

@@ -8,6 +8,7 @@ from typing import Any
 
 from mosbox import Command, option, run
 from mosbox.nat import Behaviour, Pair, Sighting, Watch, is_unicast, pair
+from mosbox.workers import parse_workers
 
 # A mapping that was idle for longer may be another one afterwards, so longer
 # silences end a flow here: its parts are paired each by itself.
@@ -23,6 +24,9 @@ class NatMonitor(Command):
     NAT in the terms of RFC 4787: mapping, address pooling, port preservation and
     parity, overloading, and what idle times mappings survive.
     """
+
+    common = ("workers",)
+    workers: str | None = None
 
     inside: list[Path] = option(
         help="capture of the inside; several are read in order", metavar="FILE"
@@ -45,7 +49,9 @@ class NatMonitor(Command):
 
     def sightings(self, files: list[Path]) -> list[Sighting]:
         """The flows of one side."""
-        return run(Watch, read=[str(file) for file in files], settings=IDLE).sightings
+        workers = parse_workers(self.workers or 1)
+        read = [str(file) for file in files]
+        return run(Watch, read=read, settings=IDLE, workers=workers).sightings
 
     def bindings(self, pairs: list[Pair]) -> list[dict[str, Any]]:
         """Reports each binding once, however often it was used; gives them as a table."""

@@ -512,7 +512,7 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
     bool first = mb__shard_of_packet(&e->shards, &packets[0]) == e->shards.own, split = !first;
     int err = first && *e->global >> MB_EV_RAW & 1 ? raise_raw(e, &packets[0]) : 0;
     for (int i = 0; i < count && err >= 0; i++) {
-        e->order.step = MB__STEP_PACKET | (uint64_t)i;
+        e->order.step = MB__STEP_PACKET | (uint64_t)i * MB__STEPS_A_PACKET;
         if (mb__shard_of_packet(&e->shards, &packets[i]) == e->shards.own) {
             err = process_packet(e, &packets[i], probably[i]);
         } else {

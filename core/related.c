@@ -44,6 +44,9 @@ int mb__related(struct mb_engine *e, const struct mb_packet *p)
     int side;
     if (!mb__icmp_is_error(p) || !(mb__events_wanted(e->events) >> MB_EV_ICMP_ERROR & 1))
         return 0;
+    e->order.step++; /* of several workers, another may tell what comes before and after */
     struct mb_flow *flow = mb__related_flow(e, p, &side, &error);
-    return flow == NULL ? 0 : mb__related_raise(e, flow, side, p, &error);
+    int err = flow == NULL ? 0 : mb__related_raise(e, flow, side, p, &error);
+    e->order.step++;
+    return err;
 }

@@ -91,6 +91,10 @@ def odd_frames(lot: random.Random, count: int) -> list[bytes]:
         frames.append(ethernet(ip(a, b, 1, icmp(8, 0, bytes([0, n % 6, 0, n])))))
         frames.append(ethernet(ip(b, a, 1, icmp(0, 0, bytes([0, n % 6, 0, n])))))
         frames.append(ethernet(ip(a, b, 132, bytes([n] * 16))))
+        quoted = ip(a, b, 17, udp(a, b, 3000 + n % 9, 53, b"what was on its way"))
+        frames.append(
+            ethernet(ip(f"10.8.0.{n % 2}", a, 1, icmp((3, 11)[n % 2], 0, payload=quoted)))
+        )
         whole = ip(a, b, 17, udp(a, b, 9, 9, bytes(700)), ident=n)
         pieces = [ethernet(piece) for piece in fragments(whole, 256)]
         lot.shuffle(pieces)
@@ -319,6 +323,17 @@ class Tally(App):
     def on_http_request(self, flow: Flow, http: Any) -> None:
         self.alert("request", flow, target=http.target, number=flow.id)
 
+    def on_packet(self, flow: Flow, packet: Any) -> None:
+        if flow.ip_proto == 1:
+            self.emit("icmp", flow, length=len(packet.payload))
+
+    def on_data(self, flow: Flow, data: Any) -> None:
+        if flow.ip_proto == 1:
+            self.emit("message", flow)
+
+    def on_icmp_error(self, flow: Flow, error: Any) -> None:
+        self.emit("error", flow, type=error.type)
+
     def on_flow_end(self, flow: Flow) -> None:
         self.count(flow.proto)
         self.bytes[flow.client.ip] = self.bytes.get(flow.client.ip, 0) + flow.bytes
@@ -329,10 +344,13 @@ class Tally(App):
             self.bytes[ip_address] = self.bytes.get(ip_address, 0) + count
 
 
+ICMP = ("icmp", "error", "message")
+
+
 def test_results_of_an_app_are_merged(capture: Path) -> None:
     alone = package.run(Tally, read=capture)
     assert alone.alerts > 10
-    assert {r["event_type"] for r in alone.records} == {"young", "alert", "end"}
+    assert {r["event_type"] for r in alone.records} == {"young", "alert", "end", *ICMP}
     for workers in (2, 4):
         several = package.run(Tally, read=capture, workers=workers)
         assert several.records == alone.records

@@ -29,7 +29,8 @@ struct mb__order {
 
 #define MB__STEP_EXPIRE (UINT64_C(0) << 62) /* with the tick of the wheel */
 #define MB__STEP_TIMER (UINT64_C(1) << 62)  /* with the time, ns */
-#define MB__STEP_PACKET (UINT64_C(2) << 62) /* with the packet's place in the frame */
+#define MB__STEP_PACKET (UINT64_C(2) << 62) /* with the packet's place in the frame, in steps of */
+#define MB__STEPS_A_PACKET 4                /* of which an ICMP error takes three, see related.c */
 #define MB__STEP_LAST (UINT64_C(3) << 62)   /* what closes the run */
 #define MB__STEP_NUMBER ((UINT64_C(1) << 62) - 1)
 

@@ -579,18 +579,40 @@ static int closing(struct mb_engine *e, struct mb_flow *flow, int side, const st
     return err;
 }
 
+/* The short way with somebody who hears of every packet, which changes no state. He
+ * may have asked for something between the halves. */
+static int heard_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                         const struct mb__segment *s)
+{
+    mb__tcp_advance_sender(flow, side, s);
+    int err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+    if (err < 0 || e->dropped)
+        return err;
+    err = raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (err < 0)
+        return err;
+    if (flow->end[side].flags & MB_SIDE_NO_STREAM) {
+        struct mb__tcp_step step = {.offset = mb__tcp_offset(&flow->end[side], p->seq)};
+        return tcp_received(e, flow, side, p, &step);
+    }
+    mb__tcp_advance_receiver(flow, side, s);
+    return p->payload_len == 0 ? 0 : deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
+}
+
 static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb__segment s;
     int err = 0;
-    bool may_advance = mb__flags_advance(p->tcp_flags) && flow->streams == NULL && !mb__heard(flow, MB_EV_PACKET);
+    bool heard = mb__heard(flow, MB_EV_PACKET), may_advance = mb__flags_advance(p->tcp_flags) && flow->streams == NULL;
     if (may_advance)
         s = mb__segment_of(p);
-    if (!may_advance || !mb__tcp_advances(flow, side, &s, mb__heard(flow, MB_EV_STATE_CHANGE))) {
+    if (!may_advance || !mb__tcp_advances(flow, side, &s, heard | mb__heard(flow, MB_EV_STATE_CHANGE))) {
         err = tcp_segment(e, flow, side, p, first);
         mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
         return err;
     }
+    if (heard)
+        return heard_segment(e, flow, side, p, &s);
     bool ends = mb__tcp_advance(flow, side, &s);
     if (p->payload_len > 0)
         err = deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});

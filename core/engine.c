@@ -402,7 +402,7 @@ static inline int process_packet(struct mb_engine *e, const struct mb_packet *p,
 
 /* What the |count| packets of one frame do; their flows are probably in the
  * slots |probably|. */
-static inline int process_frame(struct mb_engine *e, struct mb_packet *packets, const uint32_t *probably, int count)
+__attribute__((always_inline)) static inline int process_frame(struct mb_engine *e, struct mb_packet *packets, const uint32_t *probably, int count)
 {
     int err = clock_to(e, packets[0].ts);
     e->dropped = false;
@@ -434,11 +434,17 @@ static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *
     return e->writer == NULL ? 0 : write_frame(e, link, frame);
 }
 
-/* Whether brief frames may be left undecoded: nobody sees all packets, and a flow is
- * known by its ends alone. */
+#define EVENTS_WITH_PACKETS \
+    (1ull << MB_EV_RAW | 1ull << MB_EV_PACKET | 1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT | 1ull << MB_EV_URGENT | \
+     MB__PROTO_EVENTS)
+
+/* Whether brief frames may be left undecoded: a flow is known by its ends alone, and
+ * nobody wants to see packets or bytes. If somebody does now and then, it is
+ * quicker to decode all of them than to find out which. */
 static bool leaves_brief(const struct mb_engine *e)
 {
-    return e->detect == NULL && !e->config.key_vlan && !e->config.key_tunnel;
+    return e->detect == NULL && !e->config.key_vlan && !e->config.key_tunnel && e->streams.history == 0 &&
+           !(mb__events_wanted(e->events) & EVENTS_WITH_PACKETS);
 }
 
 /* Frame |n| of the burst, which was left brief, is decoded after all. */
@@ -485,7 +491,7 @@ static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frame
     do { /* a stop takes effect after the frame, however many were read ahead */
         const struct mb_frame *frame = &frames[done];
         int brief = b->packets[done] == 0, places = brief ? 1 : b->packets[done];
-        for (int i = at + MB__AHEAD; i < at + places + MB__AHEAD; i++)
+        for (int i = at + MB__AHEAD, left = places; left > 0; i++, left--)
             probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
         e->stats.frames++;
         e->stats.frame_bytes += frame->wirelen;

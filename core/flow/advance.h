@@ -71,20 +71,33 @@ static inline bool mb__tcp_advances(const struct mb_flow *flow, int side, const 
     return (settled | !states_heard) & mb__is_next(flow, from, to, s) & mb__in_time(from, to, s);
 }
 
-/* Moves both endpoints of |flow| by a segment of which mb__tcp_advances(); the
- * flow's counters have it in them. Its payload is to be shown by the caller; then,
- * if it gives true, a FIN is to be taken and the idle time chosen. */
-static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb__segment *s)
+/* The sender's half of a segment of which mb__tcp_advances(); the flow's counters
+ * have it in them. */
+static inline void mb__tcp_advance_sender(struct mb_flow *flow, int side, const struct mb__segment *s)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool fin = s->flags & MB_TCP_FIN;
     bool moves = s->stamped & ((from->flags & to->flags & MB_SIDE_TIMESTAMPS) != 0) & (s->seq == from->snd_una);
     from->ts_recent = moves ? s->tsval : from->ts_recent;
-    from->snd_nxt = s->seq + s->len + fin;
-    to->snd_una = s->ack;
-    mb__receive_window(from, to, false, s->window, s->ack);
+    from->snd_nxt = s->seq + s->len + (s->flags & MB_TCP_FIN);
     flow->last_ts = s->ts;
-    if (from->state == MB_TCP_ESTABLISHED && to->state == MB_TCP_ESTABLISHED && !fin)
+}
+
+/* The receiver's half, but for the bytes. */
+static inline void mb__tcp_advance_receiver(struct mb_flow *flow, int side, const struct mb__segment *s)
+{
+    struct mb_endpoint *to = &flow->end[!side];
+    to->snd_una = s->ack;
+    mb__receive_window(&flow->end[side], to, false, s->window, s->ack);
+}
+
+/* Both halves and the states. The payload is to be shown by the caller; then, if it
+ * gives true, a FIN is to be taken and the idle time chosen. */
+static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb__segment *s)
+{
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    mb__tcp_advance_sender(flow, side, s);
+    mb__tcp_advance_receiver(flow, side, s);
+    if (from->state == MB_TCP_ESTABLISHED && to->state == MB_TCP_ESTABLISHED && !(s->flags & MB_TCP_FIN))
         return false;
     mb__tcp_advance_states(flow, side, s);
     return (from->flags | to->flags) & MB_SIDE_FIN;

@@ -117,7 +117,7 @@ static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
  * field once. False: not such a packet, nothing was done. The walk gives the
  * same result for each plain frame that this accepts; a test compares them. Counting
  * is the caller's: it may do that for many at once. */
-static inline bool decode_short(const struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
+__attribute__((always_inline)) static inline bool decode_short(const struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
                                 uint8_t source, struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
@@ -378,39 +378,57 @@ void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame,
     decode_short(d, &stamped, number, source, out);
 }
 
+/* The last time up to which next_frame() has nothing to do but to count. */
+static int64_t unmended_until(const struct mb__decoder *d)
+{
+    return d->tick < MB__LATEST >> CLOCK_SHIFT ? ((d->tick + 1) << CLOCK_SHIFT) - 1 : MB__LATEST;
+}
+
+/* Decodes a frame that is not plain, or whose transport is not, into |p| and on. */
+static int decode_other(struct mb__decoder *d, int link, const struct mb_frame *frame, uint8_t source,
+                        struct mb_packet *p, uint32_t *hash)
+{
+    int count = decode_walk(d, link, frame, d->frames, p);
+    for (int i = 0; i < count; i++) {
+        p[i].source = source;
+        hash[i] = p[i].hash;
+    }
+    return count;
+}
+
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
                      bool leave_brief, struct mb__burst *burst)
 {
     const bool may_be_short = goes_short(d, link);
-    uint64_t short_ones = 0, short_tcp_ones = 0;
-    int done = 0, at = 0;
+    int64_t until = unmended_until(d);
+    int done = 0, at = 0, others = 0, udp = 0;
     for (; done < n && at + MB__MAX_LAYERS <= MB__BATCH; done++) {
         struct mb_packet *p = &burst->packet[at];
-        struct mb_frame mended;
-        const struct mb_frame *frame = next_frame(d, &frames[done], &mended);
-        bool plain = may_be_short && is_plain(d, frame);
-        bool brief = plain && leave_brief && mb__frame_is_brief(frame->data);
-        int count = 1;
-        if (brief) {
-            burst->hash[at] = brief_hash(d, frame->data);
-            short_ones++;
-            short_tcp_ones++;
-        } else if (plain && decode_short(d, frame, d->frames, source, p)) {
-            burst->hash[at] = p->hash;
-            short_ones++;
-            short_tcp_ones += p->ip_proto == MB__PROTO_TCP;
+        struct mb_frame frame = frames[done], mended;
+        if (frame.ts >= d->now && frame.ts <= until) {
+            d->now = frame.ts;
+            d->frames++;
         } else {
-            count = decode_walk(d, link, frame, d->frames, p);
-            for (int i = 0; i < count; i++) {
-                p[i].source = source;
-                burst->hash[at + i] = p[i].hash;
-            }
+            frame = *next_frame(d, &frames[done], &mended);
+            until = unmended_until(d);
         }
-        burst->ts[done] = frame->ts;
-        burst->packets[done] = brief ? 0 : (uint8_t)count;
-        at += count;
+        burst->ts[done] = frame.ts;
+        burst->packets[done] = 1;
+        bool plain = may_be_short && is_plain(d, &frame);
+        if (plain && leave_brief && mb__frame_is_brief(frame.data)) {
+            burst->packets[done] = 0;
+            burst->hash[at++] = brief_hash(d, frame.data);
+        } else if (plain && decode_short(d, &frame, d->frames, source, p)) {
+            burst->hash[at++] = p->hash;
+            udp += p->ip_proto == MB__PROTO_UDP;
+        } else {
+            struct mb_frame other = frame;
+            burst->packets[done] = (uint8_t)decode_other(d, link, &other, source, p, &burst->hash[at]);
+            at += burst->packets[done];
+            others++;
+        }
     }
-    count_short(d->stats, short_ones, short_tcp_ones);
+    count_short(d->stats, (uint64_t)(done - others), (uint64_t)(done - others - udp));
     burst->first = d->frames - (uint64_t)done + 1;
     burst->total = at;
     return done;

@@ -39,6 +39,24 @@ EXAMPLES = """
     tcpdump -r capture.pcap -w - | mosbox stats -r - -o json | head -1
     mosbox l7fw -r capture.pcap -P policy.yaml -w - | mosbox stats -r -
 """
+WORKERS = """
+With --workers N the flows of the captures are shared among N processes: both
+directions of a connection go to the same one, and so does all ICMP between two
+hosts. Records, tables and packets are those of one worker, byte for byte and in
+the same order. A capture is read once for all of them; it may come through a
+pipe.
+
+What concerns all flows at once cannot be shared, and is refused: live capture,
+--interval of stats, rules with rate_filter, hostbits or xbits, apps without a
+merge() (see mosbox-app(7)) or with timers of their own. Limits of flows and of
+memory are divided among the workers. When one of them is reached, or a frame is
+to be dropped that several workers have a part in (tunnels over UDP), one worker
+might have come to another result: that is an error.
+
+Several workers pay off where the work for a packet is more than to read it. A
+BPF filter is run by each of them on all packets. After SIGINT each worker ends
+where it is; a worker that dies ends the run with an error.
+"""
 SIGNALS = [
     ("SIGINT, SIGTERM", "end all flows, write what there is to write, exit 0; the second: at once"),
     ("SIGHUP", "reload what the app has loaded, if it is sound, and open output files anew"),
@@ -238,6 +256,7 @@ def main_page(apps: dict[str, registry.Entry]) -> str:
             ("OPTIONS OF EVERY APP", common_options()),
             ("OUTPUTS", list(prose((inspect.getdoc(outputs) or "").partition("\n")[2]))),
             ("CONFIGURATION", configuration()),
+            ("WORKERS", list(prose(WORKERS))),
             ("SIGNALS", list(items(SIGNALS))),
             ("EXIT STATUS", list(items(EXITS))),
             (

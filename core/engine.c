@@ -402,7 +402,8 @@ static inline int process_packet(struct mb_engine *e, const struct mb_packet *p,
 
 /* What the |count| packets of one frame do; their flows are probably in the
  * slots |probably|. */
-__attribute__((always_inline)) static inline int process_frame(struct mb_engine *e, struct mb_packet *packets, const uint32_t *probably, int count)
+__attribute__((always_inline)) static inline int process_frame(struct mb_engine *e, const struct mb_packet *packets,
+                                                              const uint32_t *probably, int count)
 {
     int err = clock_to(e, packets[0].ts);
     e->dropped = false;

@@ -9,8 +9,8 @@
  *   --> numbers, window and timestamp move on; the last ACK of the handshake, a
  *       FIN and the ACK of a FIN move the states as well
  *
- * It does what mb__tcp_send() and mb__tcp_receive() of tcp.h do for these, and
- * no more than a tenth of their steps: whoever changes one changes the other.
+ * It does what mb__tcp_send() and mb__tcp_receive() of tcp.h do for these, in a
+ * fraction of their steps: whoever changes one changes the other.
  */
 #ifndef MB_FLOW_ADVANCE_H
 #define MB_FLOW_ADVANCE_H

@@ -117,8 +117,9 @@ static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
  * field once. False: not such a packet, nothing was done. The walk gives the
  * same result for each plain frame that this accepts; a test compares them. Counting
  * is the caller's: it may do that for many at once. */
-__attribute__((always_inline)) static inline bool decode_short(const struct mb__decoder *d, const struct mb_frame *frame, uint64_t number,
-                                uint8_t source, struct mb_packet *p)
+__attribute__((always_inline)) static inline bool decode_short(const struct mb__decoder *d,
+                                                               const struct mb_frame *frame, uint64_t number,
+                                                               uint8_t source, struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
     const uint8_t *ip = b + SHORT_IP, *l4 = b + SHORT_L4;

@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 NOT_OVER = {1, 2, 3, 4, 5, 8, 9, 11}  # states in /proc/net/tcp
 TIME_WAIT = 6
 DRAIN, DRAIN_DEAD = 15.0, 1.0  # seconds for the last FINs to be acknowledged
+# The programs are no part of what a sanitizer looks at, and import what lies beside them.
+OWN = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "PYTHONSAFEPATH")}
 _numbers = count()
 
 
@@ -154,7 +156,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
+            env=OWN,
         )
 
     def line(self) -> str:

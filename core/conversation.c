@@ -339,14 +339,14 @@ static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
 }
 
 /* Keeps bytes until their turn. When all streams together have no memory, those
- * that waited longest make room: for a flow that nobody has answered only such
+ * that waited longest make room: for a flow that has not settled only such
  * flows. 0, MB_ELIMIT or MB_ENOMEM as mb__stream_put(), or in |*err| what failed. */
 static int keep(struct mb_engine *e, struct mb_flow *flow, int side, uint64_t offset, struct mb_view view, int *err)
 {
     struct mb_flow *victim;
     int put;
     while ((put = mb__stream_put(&e->streams, flow, side, offset, view.data, view.len)) == MB_ENOMEM && *err >= 0 &&
-           (victim = mb__stream_longest_wait(&e->streams, flow, flow->flags & MB_FLOW_ANSWERED)) != NULL)
+           (victim = mb__stream_longest_wait(&e->streams, flow, flow->end[side].flags & MB_SIDE_SETTLED)) != NULL)
         *err = stop_waiting(e, victim);
     return put;
 }
@@ -633,7 +633,7 @@ static inline bool is_unheard(const struct mb_engine *e, const struct mb_flow *f
     bool quiet = (flow->streams == NULL) & !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) & !mb__heard(flow, MB_EV_PACKET);
     bool ends = ((s->flags & MB_TCP_FIN) * MB_SIDE_FIN | from->flags | to->flags) & MB_SIDE_FIN;
     bool read = (e->streams.history > 0) | ((flow->events & (EVENTS_OF_BYTES | MB__PROTO_EVENTS)) != 0);
-    return quiet & !(read & (ends | (s->len > 0))) & (from->packets > 0) & (!ends | is_whole(to));
+    return quiet & !(read & (ends | (s->len > 0))) & ((from->flags & MB_SIDE_SEEN) != 0) & (!ends | is_whole(to));
 }
 
 /* The FIN of a brief segment, which came after all bytes before it; or the ACK of
@@ -643,6 +643,15 @@ static int brief_end(struct mb_engine *e, struct mb_flow *flow, int side, const 
     int err = s->flags & MB_TCP_FIN ? take_fin(e, flow, side, NULL) : 0;
     mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
     return err;
+}
+
+/* A packet of a flow that had not settled was taken in. */
+static void settle(struct mb_engine *e, struct mb_flow *flow)
+{
+    const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
+    bool open = client->state >= MB_TCP_ESTABLISHED && server->state >= MB_TCP_ESTABLISHED;
+    if (flow->flags & MB_FLOW_ANSWERED && (open || flow->ip_proto != 6))
+        mb__flows_settle(&e->flows, flow);
 }
 
 int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t probably)
@@ -661,7 +670,10 @@ int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, in
     from->tcp_flags |= s.flags;
     from->next += s.len;
     e->stats.stream_bytes += s.len;
-    int err = mb__tcp_advance(flow, side, &s) ? brief_end(e, flow, side, &s) : 0;
+    bool closes = mb__tcp_advance(flow, side, &s);
+    if (!(from->flags & MB_SIDE_SETTLED))
+        settle(e, flow);
+    int err = closes ? brief_end(e, flow, side, &s) : 0;
     return err < 0 ? err : 1;
 }
 
@@ -816,17 +828,22 @@ static bool starts_flow(const struct mb_engine *e, const struct mb_packet *p)
     return p->tcp_flags & MB_TCP_SYN || e->config.midstream;
 }
 
-static void count_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+static void count_first(struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_endpoint *from = &flow->end[side];
-    if (!(from->flags & MB_SIDE_SEEN)) {
-        from->ttl = p->ttl;
-        from->flags |= MB_SIDE_SEEN;
-        if (p->ip_proto == 1 || p->ip_proto == 58)
-            from->isn = (uint32_t)p->icmp_type << 8 | p->icmp_code;
-        if (flow->end[!side].flags & MB_SIDE_SEEN)
-            mb__flows_answered(&e->flows, flow);
-    }
+    from->ttl = p->ttl;
+    from->flags |= MB_SIDE_SEEN;
+    if (p->ip_proto == 1 || p->ip_proto == 58)
+        from->isn = (uint32_t)p->icmp_type << 8 | p->icmp_code;
+    if (flow->end[!side].flags & MB_SIDE_SEEN)
+        flow->flags |= MB_FLOW_ANSWERED;
+}
+
+static void count_packet(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side];
+    if (!(from->flags & MB_SIDE_SEEN))
+        count_first(flow, side, p);
     from->packets++;
     from->bytes += p->wire_len;
     from->tcp_flags |= p->tcp_flags;
@@ -846,13 +863,15 @@ static int dropped_packet(struct mb_engine *e, struct mb_flow *flow, int side, c
 static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     int err;
-    count_packet(e, flow, side, p);
+    count_packet(flow, side, p);
     if (flow->flags & MB_FLOW_DROP)
         err = dropped_packet(e, flow, side, p);
     else if (p->ip_proto != 6)
         err = datagram(e, flow, side, p, first);
     else
         err = tcp_packet(e, flow, side, p, first);
+    if (!(flow->end[side].flags & MB_SIDE_SETTLED))
+        settle(e, flow);
     if (err >= 0 && e->detect != NULL)
         mb__engine_judge(e, flow, side, p);
     if (flow->flags & MB_FLOW_FORGET && err >= 0)

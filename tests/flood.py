@@ -125,6 +125,13 @@ def syn_data(rng: random.Random) -> Iterator[bytes]:
     return syn(rng, b"x" * 1000)
 
 
+def syn_answered(rng: random.Random) -> Iterator[bytes]:
+    """SYNs that the server answers, to hosts that never asked."""
+    while True:
+        talk = Talk(src=dotted(stranger(rng)), dst=SERVER, sport=rng.getrandbits(16))
+        yield from (frame[14:] for frame in talk.handshake()[:2])
+
+
 def fragments(rng: random.Random) -> Iterator[bytes]:
     """Fragments of datagrams that are never whole."""
     while True:
@@ -175,7 +182,7 @@ def headers(rng: random.Random) -> Iterator[bytes]:
 
 
 FLOODS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
-    made.__name__: made for made in (syn, syn_data, fragments, holes, tiny, headers)
+    made.__name__: made for made in (syn, syn_answered, syn_data, fragments, holes, tiny, headers)
 }
 
 

@@ -24,6 +24,7 @@ UNDER_ASAN = "MOSBOX_ASAN" in os.environ  # shadow memory and quarantine count t
 
 REASONS = {
     "syn": {"flow_limit"},
+    "syn_answered": {"flow_limit"},
     "syn_data": {"flow_limit", "stream_limit"},
     "fragments": {"frag_limit"},
     "holes": {"stream_limit"},

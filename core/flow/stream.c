@@ -81,7 +81,7 @@ static void wait_add(struct mb__stream_config *c, struct mb__streams *s)
 {
     if (s->waits != NULL)
         return;
-    struct mb__waiting *w = &c->waiting[(s->flow->flags & MB_FLOW_ANSWERED) != 0];
+    struct mb__waiting *w = &c->waiting[(s->flow->end[MB_CLIENT].flags & MB_SIDE_SETTLED) != 0];
     s->waits = w;
     s->older = w->newest;
     s->newer = NULL;
@@ -114,9 +114,9 @@ static void settle(struct mb__stream_config *c, struct mb_flow *flow)
     flow->streams = NULL;
 }
 
-struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool answered)
+struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool settled)
 {
-    for (int kind = 0; kind <= answered; kind++) {
+    for (int kind = 0; kind <= settled; kind++) {
         struct mb__streams *s = c->waiting[kind].oldest;
         if (s != NULL && s->flow == but)
             s = s->newer;

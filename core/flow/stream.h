@@ -15,8 +15,8 @@
  *   waiting: oldest --> streams of flow 7 <--> streams of flow 2 --> newest
  *
  * Flows with something pending are listed by how long it has waited, those that
- * nobody has answered apart: when memory runs out these make room first, then
- * the longest wait, which is the least likely to end.
+ * have not settled (MB_SIDE_SETTLED) apart: when memory runs out these make room
+ * first, then the longest wait, which is the least likely to end.
  *
  * Invariants: pending pieces are sorted, do not overlap, and all begin after
  * |next|; their bytes never exceed the limit of a side. Delivered bytes never
@@ -49,7 +49,7 @@ struct mb__stream_config {
     uint32_t history;          /* delivered bytes kept of a side */
     uint8_t overlap;           /* enum mb_overlap of the receiver at hand */
     bool ranges_only;          /* nobody reads bytes: remember only where they were */
-    struct mb__waiting waiting[2]; /* [1]: of flows that both sides have sent in */
+    struct mb__waiting waiting[2]; /* [1]: of flows that have settled */
 };
 
 /* How a segment meets the bytes that came before it. */
@@ -75,9 +75,9 @@ bool mb__stream_fits(const struct mb_flow *flow, int side, uint64_t offset, size
 bool mb__stream_take(struct mb_flow *flow, int side, struct mb_view *view);
 /* Gives the piece that mb__stream_take() took back. */
 void mb__stream_taken(struct mb__stream_config *c, struct mb_flow *flow, int side);
-/* The flow other than |but| that should make room: one that nobody has answered,
- * or, if |answered|, else one that both sides have sent in. NULL: none waits. */
-struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool answered);
+/* The flow other than |but| that should make room: one that has not settled, or,
+ * if |settled|, else one that has. NULL: none waits. */
+struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool settled);
 /* Offset of the first pending piece, UINT64_MAX if there is none. */
 uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side);
 /* Pending bytes. */

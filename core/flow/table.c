@@ -9,7 +9,7 @@
 #define FLOWS_PER_BUCKET 4    /* on average, before one is split: 16 bytes a flow, one in 20 overflows */
 #define ROW_BUCKETS 17        /* at most, for one hash: 119 flows. Unseen unless somebody knows the hash key */
 #define ENDING_AHEAD 2        /* how many flows before its end a flow's bucket is fetched */
-#define VICTIM_CANDIDATES 8   /* how many of the oldest answered flows are compared */
+#define VICTIM_CANDIDATES 8   /* how many of the oldest settled flows are compared */
 
 _Static_assert(sizeof(struct mb__wheel_link) == 3 * sizeof(uint32_t), "the wheel's link takes three numbers");
 
@@ -171,9 +171,14 @@ static void grow(struct mb__flows *t)
 
 /* ---- age lists ----------------------------------------------------------- */
 
+static bool is_settled(const struct mb_flow *flow)
+{
+    return flow->end[MB_CLIENT].flags & MB_SIDE_SETTLED;
+}
+
 static struct mb__flow_list *list_of(struct mb__flows *t, const struct mb_flow *flow)
 {
-    return flow->flags & MB_FLOW_ANSWERED ? &t->answered : &t->unanswered;
+    return is_settled(flow) ? &t->settled : &t->beginning;
 }
 
 static void list_append(struct mb__flows *t, struct mb__flow_list *list, struct mb_flow *flow, uint32_t n)
@@ -200,40 +205,41 @@ static void list_remove(struct mb__flows *t, struct mb__flow_list *list, struct 
         list->newest = older;
 }
 
-void mb__flows_answered(struct mb__flows *t, struct mb_flow *flow)
+void mb__flows_settle(struct mb__flows *t, struct mb_flow *flow)
 {
-    if (flow->flags & MB_FLOW_ANSWERED)
+    if (is_settled(flow))
         return;
-    list_remove(t, &t->unanswered, flow);
-    flow->flags |= MB_FLOW_ANSWERED;
-    list_append(t, &t->answered, flow, number(t, flow));
+    list_remove(t, &t->beginning, flow);
+    flow->end[MB_CLIENT].flags |= MB_SIDE_SETTLED;
+    flow->end[MB_SERVER].flags |= MB_SIDE_SETTLED;
+    list_append(t, &t->settled, flow, number(t, flow));
 }
 
 /* The idlest of the oldest few; those that it is compared with go to the young
  * end, so that each call looks at others: an approximation of least recently
  * used that costs nothing until the table is full. */
-static struct mb_flow *idlest_answered(struct mb__flows *t)
+static struct mb_flow *idlest_settled(struct mb__flows *t)
 {
-    struct mb_flow *idlest = at(t, t->answered.oldest);
+    struct mb_flow *idlest = at(t, t->settled.oldest);
     for (int i = 0; i < VICTIM_CANDIDATES && idlest != NULL; i++) {
-        struct mb_flow *flow = at(t, t->answered.oldest);
+        struct mb_flow *flow = at(t, t->settled.oldest);
         if (flow->last_ts < idlest->last_ts)
             idlest = flow;
-        list_remove(t, &t->answered, flow);
-        list_append(t, &t->answered, flow, number(t, flow));
+        list_remove(t, &t->settled, flow);
+        list_append(t, &t->settled, flow, number(t, flow));
     }
     return idlest;
 }
 
-/* The idlest of the row of |b| that nobody has answered, or else the idlest. */
+/* The idlest of the row of |b| that has not settled, or else the idlest. */
 static struct mb_flow *idlest_of_row(const struct mb__flows *t, const struct mb__bucket *b)
 {
     struct mb_flow *idlest = at(t, b->flow[0]);
     for (; b != NULL; b = mb__bucket_more(t, b)) {
         for (uint32_t i = 0; i < b->count; i++) {
             struct mb_flow *flow = at(t, b->flow[i]);
-            int more_answered = (flow->flags & MB_FLOW_ANSWERED) - (idlest->flags & MB_FLOW_ANSWERED);
-            if (more_answered < 0 || (more_answered == 0 && flow->last_ts < idlest->last_ts))
+            int more = is_settled(flow) - is_settled(idlest);
+            if (more < 0 || (more == 0 && flow->last_ts < idlest->last_ts))
                 idlest = flow;
         }
     }
@@ -245,8 +251,8 @@ struct mb_flow *mb__flows_victim(struct mb__flows *t, uint32_t hash)
     const struct mb__bucket *b = mb__flows_bucket(t, hash);
     if (row_is_full(t, b))
         return idlest_of_row(t, b);
-    struct mb_flow *flow = at(t, t->unanswered.oldest);
-    return flow != NULL ? flow : idlest_answered(t);
+    struct mb_flow *flow = at(t, t->beginning.oldest);
+    return flow != NULL ? flow : idlest_settled(t);
 }
 
 /* ---- life and death ------------------------------------------------------- */
@@ -281,7 +287,7 @@ struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, in
         mb__pool_give(&t->pool, n);
         return NULL;
     }
-    list_append(t, &t->unanswered, flow, n);
+    list_append(t, &t->beginning, flow, n);
     return flow;
 }
 

@@ -8,8 +8,12 @@
  *              |
  *              +-- in the timing wheel, by the idle time of its kind
  *              +-- in one of two age lists, oldest first:
- *                    unanswered: only one side has sent   evicted first
- *                    answered:   both have                then the idlest of these
+ *                    beginning: in its handshake,         evicted first
+ *                               or one side has sent
+ *                    settled:   the others                then the idlest of these
+ *
+ * What a SYN flood brings about never settles, though the server answers it: the
+ * last ACK of a handshake cannot be sent by who does not get the SYN/ACK.
  *
  * Memory that was not looked at for long costs more than all else: a bucket
  * holds the hashes, so that looking up, adding, deleting and growing touch no
@@ -77,8 +81,8 @@ struct mb__flows {
     uint32_t split;        /* next bucket to split */
     bool key_vlan;
     bool key_tunnel;
-    struct mb__flow_list unanswered;
-    struct mb__flow_list answered;
+    struct mb__flow_list beginning;
+    struct mb__flow_list settled;
     int64_t timeout[MB__TIMER_KINDS];
     struct mb__wheel wheel;
 };
@@ -93,11 +97,11 @@ void mb__flows_fini(struct mb__flows *t);
 struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, int side);
 /* Takes the flow out and gives its slot back. */
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow);
-/* Both sides have sent now: the flow leaves the list of unanswered ones. */
-void mb__flows_answered(struct mb__flows *t, struct mb_flow *flow);
-/* The flow to end when there is no room for one of |hash|: the oldest unanswered
- * one, else the idlest among the oldest; one of its row if that is full. NULL:
- * the table is empty. */
+/* The flow is past its beginning: MB_SIDE_SETTLED is set on both sides. */
+void mb__flows_settle(struct mb__flows *t, struct mb_flow *flow);
+/* The flow to end when there is no room for one of |hash|: the oldest that has
+ * not settled, else the idlest among the oldest; one of its row if that is full.
+ * NULL: the table is empty. */
 struct mb_flow *mb__flows_victim(struct mb__flows *t, uint32_t hash);
 /* Puts |flow| into the wheel, for idle time |kind| from |now| on. */
 void mb__flows_start_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__timer_kind kind, int64_t now);

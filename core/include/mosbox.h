@@ -300,7 +300,8 @@ enum mb_side_flag {
     MB_SIDE_SACK = 128,      /* it permitted SACK */
     MB_SIDE_WSCALE = 256,    /* it offered window scaling */
     MB_SIDE_NO_STREAM = 512, /* reassembly is off for what it sends */
-    MB_SIDE_GAP = 1024       /* bytes were lost at the tap */
+    MB_SIDE_GAP = 1024,      /* bytes were lost at the tap */
+    MB_SIDE_SETTLED = 2048   /* both: the flow is past its handshake, or without one both have sent */
 };
 
 /* One endpoint: what it sent, and where its own TCP stands. Read only. */

@@ -162,7 +162,7 @@ static int put_into(struct mb_flow *f, uint64_t offset)
     return mb__stream_put(&config, f, MB_CLIENT, offset, (const uint8_t *)"x", 1);
 }
 
-/* Who makes room: first those that nobody has answered, then the longest wait;
+/* Who makes room: first those that have not settled, then the longest wait;
  * a flow with nothing pending holds no memory and is not asked. */
 static void test_behind_the_end(void)
 {
@@ -208,7 +208,7 @@ static void test_marks(void)
 
 static void test_the_longest_wait(void)
 {
-    struct mb_flow a = {.flags = MB_FLOW_ANSWERED}, b = a, mute = {0};
+    struct mb_flow a = {.end = {{.flags = MB_SIDE_SETTLED}}}, b = a, mute = {0};
     begin(MB_OVERLAP_FIRST, 0, 1000);
     CHECK(mb__stream_longest_wait(&config, NULL, true) == NULL);
     CHECK_INT(put_into(&a, 1), 0);

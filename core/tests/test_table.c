@@ -123,9 +123,9 @@ static void test_victims(void)
         flows[n] = add(n, SECOND + n);
     CHECK(add(4, SECOND) == NULL);
     for (int n = 0; n < 3; n++)
-        mb__flows_answered(&table, flows[n]);
+        mb__flows_settle(&table, flows[n]);
     CHECK(mb__flows_victim(&table, 0) == flows[3]);
-    mb__flows_answered(&table, flows[3]);
+    mb__flows_settle(&table, flows[3]);
     flows[0]->last_ts = 50 * SECOND;
     flows[1]->last_ts = 40 * SECOND;
     flows[2]->last_ts = 20 * SECOND;
@@ -158,7 +158,7 @@ static void test_one_row(void)
             CHECK((flow = mb__flows_add(&table, &p, MB_CLIENT)) != NULL);
         }
         if (n == 10)
-            mb__flows_answered(&table, answered = flow);
+            mb__flows_settle(&table, answered = flow);
     }
     CHECK_INT(table.pool.used, ROW + 1);
     struct mb_packet p = packet(1, true);

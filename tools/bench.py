@@ -3,7 +3,7 @@
 
     bench.py [--traces DIR] [--programs DIR] [--runs N] [--json FILE] [SECTION]...
 
-Sections: core, tools, instructions, memory, events, python; all of them if none
+Sections: core, tools, instructions, memory, events, python, workers; all of them if none
 is named. DIR of --traces holds http_small.pcap (many short connections) and
 http_big.pcap (large transfers); without it captures are made once in
 build/traces by tools/make_traces.py.
@@ -11,7 +11,9 @@ build/traces by tools/make_traces.py.
 All processes run on one CPU, the contenders in turns, N rounds: a busy machine
 slows all of them. What is compared is the CPU time of the quickest round; the
 median beside it tells how quiet the machine was. What is not installed is
-left out and named. Nothing here is a test: the goals are shown, not asserted.
+left out and named. Workers are the exception: they have two CPUs, and what counts is
+the time on the clock, which tells something on a quiet machine only. Nothing here is
+a test: the goals are shown, not asserted.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -89,6 +92,7 @@ class Bench:
     scratch: Path
     found: dict[str, object] = field(default_factory=dict)
     goals: list[Goal] = field(default_factory=list)
+    cpus: set[int] = field(default_factory=lambda: os.sched_getaffinity(0))
 
     def capture(self, shape: str) -> Path:
         """A copy made in this run: how a file came into the page cache decides what a walk
@@ -435,6 +439,72 @@ def python(bench: Bench) -> None:
     bench.show("an event in Python, ns", [{"flow_start": cost}])
 
 
+# ---- workers ----------------------------------------------------------------------
+
+WORKERS = 2
+
+
+def clock_time(command: Command, cwd: Path) -> tuple[float, float]:
+    """Seconds on the clock and CPU seconds of a command and its workers."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, check=True, timeout=TIME_LIMIT)
+    took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def workers(bench: Bench) -> None:
+    """One worker and two, on two CPUs, start-up taken off."""
+    if len(bench.cpus) < WORKERS:
+        skip("workers", f"there are fewer than {WORKERS} CPUs")
+        return
+    table = {n: c for n, c in commands(bench, 0).items() if n.startswith("mosbox")}
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(bench.cpus)[:WORKERS])
+    try:
+        for shape in SHAPES:
+            show_workers(bench, shape, table)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def show_workers(bench: Bench, shape: str, table: dict[str, Callable[[str], Command]]) -> None:
+    capture = str(bench.capture(shape))
+    empty = str(cut(bench.capture(shape), 0, bench.scratch / "empty.pcap"))
+    names = [(name, count) for name in table for count in (1, WORKERS)]
+    clock = {name: Measure() for name in names}
+    cpu = {name: Measure() for name in names}
+
+    def once(name: tuple[str, int]) -> None:
+        for file, kind in ((empty, "startup"), (capture, "rounds")):
+            command = [*table[name[0]](file), "--workers", str(name[1])]
+            for measure, seconds in zip(
+                (clock, cpu), clock_time(command, bench.scratch), strict=True
+            ):
+                getattr(measure[name], kind).append(seconds)
+
+    for _ in range(max(3, bench.runs // 2)):
+        for name in names:
+            once(name)
+    rows: list[dict[str, object]] = []
+    for name in table:
+        one, two = clock[name, 1], clock[name, WORKERS]
+        rows.append(
+            {
+                "program": name,
+                "one s": one.best,
+                "median": one.median,
+                f"{WORKERS} workers": two.best,
+                "median ": two.median,
+                "CPU of them / of one": cpu[name, WORKERS].best / cpu[name, 1].best,
+                "times as fast": one.best / two.best,
+            }
+        )
+        if shape == "small":
+            text = f"{WORKERS} workers over one, {name}"
+            bench.goal(text, one.best / two.best, 1.8, at_most=False)
+    bench.show(f"workers, {TITLES[shape]}, seconds on the clock", rows)
+
+
 # ---- the run ----------------------------------------------------------------------
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
@@ -444,6 +514,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "memory": memory,
     "events": events,
     "python": python,
+    "workers": workers,
 }
 
 
@@ -476,9 +547,12 @@ def main() -> None:
     )
     args = parser.parse_args()
     traces = find_traces(args.traces)
+    cpus = os.sched_getaffinity(0)
     one_cpu()
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(traces.resolve(), args.programs.resolve(), args.runs, Path(scratch))
+        bench = Bench(
+            traces.resolve(), args.programs.resolve(), args.runs, Path(scratch), cpus=cpus
+        )
         for name in args.section or SECTIONS:
             SECTIONS[name](bench)
     if bench.goals:

@@ -228,7 +228,7 @@ class Judge:
         """How it may have ended, by what the sockets saw."""
         saw = self.saw.values()
         if self.saw["client"]["connect"] == "refused":
-            return {"refused"}
+            return {"refused"} if self.honest else {"refused", "rst"}  # a SYN/ACK may be forged
         if not self.honest:
             return {*ANY, "reused"}
         if any(one["reset"] for one in saw) or self.saw["client"]["connect"] == "reset":

@@ -29,7 +29,7 @@ static struct mb_event event_of(struct mb_engine *e, struct mb_flow *flow, int s
 static int raise_plain(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint32_t event,
                        uint8_t hook)
 {
-    if (!mb__heard(flow, (int)event))
+    if (!mb__heard_at(flow, event, hook))
         return 0;
     struct mb_event ev = event_of(e, flow, side, p, event, hook);
     return mb__engine_raise(e, &ev);
@@ -38,7 +38,7 @@ static int raise_plain(struct mb_engine *e, struct mb_flow *flow, int side, cons
 static int raise_state(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint8_t hook,
                        const struct mb__tcp_step *step)
 {
-    if (step->old_state == step->new_state || !mb__heard(flow, MB_EV_STATE_CHANGE))
+    if (step->old_state == step->new_state || !mb__heard_at(flow, MB_EV_STATE_CHANGE, hook))
         return 0;
     struct mb_event ev = event_of(e, flow, side, p, MB_EV_STATE_CHANGE, hook);
     ev.old_state = step->old_state;

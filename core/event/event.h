@@ -76,6 +76,21 @@ static inline bool mb__heard(const struct mb_flow *flow, int event)
     return flow->events >> event & 1;
 }
 
+/* Which program a base event at a hook has. */
+static inline uint32_t mb__program(uint32_t base, int hook)
+{
+    if (hook != MB_HOOK_RCV)
+        return base;
+    return base == MB_EV_PACKET ? MB_EV_BUILTIN : base == MB_EV_STATE_CHANGE ? MB_EV_BUILTIN + 1 : base;
+}
+
+/* Whether somebody may hear |event| at |hook|: packets are raised twice each, and as a
+ * rule heard once. */
+static inline bool mb__heard_at(const struct mb_flow *flow, uint32_t event, int hook)
+{
+    return flow->events >> mb__program(event, hook) & 1;
+}
+
 /* Timers note in |order| (borrowed) where in the run they fire. */
 void mb__events_order(struct mb__events *es, struct mb__order *order);
 /* Fires the timers due at |now|, by the time they were due, then by flow, then by id; 0 or as

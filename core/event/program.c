@@ -202,6 +202,7 @@ int mb__set_compile(struct mb__events *es, const struct mb__reg *regs, size_t n,
         used |= 1u << reg_program(es, &regs[i]);
         set->events |= (uint64_t)1 << es->defs[mb__def_number(es, regs[i].event)].base;
     }
+    set->events |= used; /* the programs of the second hooks have bits of their own */
     for (uint32_t p = 0; p < MB__PROGRAMS; p++) {
         struct source src = {es, regs, n, p};
         if (used >> p & 1 && write_program(&src, set) < 0)

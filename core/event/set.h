@@ -121,14 +121,6 @@ size_t mb__reg_find(const struct mb__reg *regs, size_t n, const struct mb__reg *
 size_t mb__reg_apply(const struct mb__events *es, const struct mb__reg *regs, size_t n,
                      const struct mb__reg *op, struct mb__reg *out);
 
-/* Which program a base event at a hook has. */
-static inline uint32_t mb__program(uint32_t base, int hook)
-{
-    if (hook != MB_HOOK_RCV)
-        return base;
-    return base == MB_EV_PACKET ? MB_EV_BUILTIN : base == MB_EV_STATE_CHANGE ? MB_EV_BUILTIN + 1 : base;
-}
-
 /* The first step of user-defined event |event| in |program|; NULL: nobody
  * listens in its subtree. */
 const struct mb__step *mb__set_find(const struct mb__set *set, uint32_t program, uint32_t event);

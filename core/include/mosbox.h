@@ -347,7 +347,7 @@ struct mb_flow {
     uint64_t id;             /* rises in order of appearance: 8 times the number of its first frame, and more */
     int64_t first_ts;        /* ns since 1970 */
     int64_t last_ts;         /* ns since 1970 */
-    uint64_t events;         /* bit n: somebody listens to built-in event n */
+    uint64_t events;         /* bit n below MB_EV_BUILTIN: somebody listens to built-in event n */
     void *set;               /* its event set; the event floor's */
     void *streams;           /* reassembly state, NULL while nothing is buffered */
     uint32_t hash;           /* of its key */

@@ -206,7 +206,10 @@ static void run(uint32_t base, bool with_flow, unsigned seed)
         for (int h = 0; h < 3; h++)
             any |= subtree_listens(&now, 0, h);
         uint64_t bits = with_flow ? subject->events : *mb__events_global(es);
+        bits &= (1ull << MB_EV_BUILTIN) - 1; /* above are the second hooks' */
         CHECK_INT(bits, any ? (long long)1 << base : 0);
+        if (with_flow && hook != 0)
+            CHECK(mb__heard_at(subject, base, hook) || trace_len[1] == 0);
     }
     listeners_teardown();
 }

@@ -92,6 +92,8 @@ def under(kind: str, *words: str | Path) -> tuple[list[dict[str, object]], list[
         stderr=subprocess.PIPE,
         env=environment(),
     )
+    assert flood.stdout is not None
+    flood.stdout.close()  # it is the program's now: should that die, the flood ends too
     assert program.stdout is not None
     assert program.stderr is not None
     told = [json.loads(line) for line in program.stdout if b'"10.' in line or b'"limits"' in line]

@@ -66,16 +66,28 @@ static uint32_t next_expected(const struct mb_endpoint *from)
     return mb__seq_diff(from->snd_una, expected) > 0 ? from->snd_una : expected;
 }
 
+/* Whether |seq| is the end of what |side| sent and its receiver holds behind a hole. */
+static bool ends_what_waits(const struct mb_flow *flow, int side, uint32_t seq)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    struct mb_buffer_info held;
+    if (has(from, MB_SIDE_FIN) || has(from, MB_SIDE_NO_STREAM))
+        return seq == from->snd_nxt;
+    return mb_stream_info(flow, side, &held) == 0 && held.pending > 0 &&
+           seq == from->stream_seq + (uint32_t)held.highest;
+}
+
 /* RFC 5961 3.2: exactly the next expected number closes. Linux also takes the number of a FIN
  * that it has taken, and, where it told the sender by SACK, the end of all that arrived. */
-static bool reset_is_exact(const struct mb_endpoint *from, const struct mb_endpoint *to, uint32_t seq)
+static bool reset_is_exact(const struct mb_flow *flow, int side, uint32_t seq)
 {
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     uint32_t expected = next_expected(from);
     if (seq == expected)
         return true;
     if (to->state == MB_TCP_CLOSE_WAIT || to->state == MB_TCP_LAST_ACK || to->state == MB_TCP_CLOSING)
         return seq + 1 == expected;
-    return seq == from->snd_nxt && has(from, MB_SIDE_SACK) && has(to, MB_SIDE_SACK);
+    return has(from, MB_SIDE_SACK) && has(to, MB_SIDE_SACK) && ends_what_waits(flow, side, seq);
 }
 
 static uint8_t judge_reset(const struct mb_flow *flow, int side, const struct mb_packet *p)
@@ -83,7 +95,7 @@ static uint8_t judge_reset(const struct mb_flow *flow, int side, const struct mb
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (to->state == MB_TCP_SYN_SENT && !has(from, MB_SIDE_SYNC)) /* refusal: must acknowledge the SYN */
         return p->tcp_flags & MB_TCP_ACK && p->ack == to->snd_nxt ? 0 : MB_ANOMALY_TCP_ACK;
-    if (!has(from, MB_SIDE_SYNC) || reset_is_exact(from, to, p->seq))
+    if (!has(from, MB_SIDE_SYNC) || reset_is_exact(flow, side, p->seq))
         return 0;
     int32_t ahead = mb__seq_diff(p->seq, from->snd_una);
     int32_t window = from->snd_wnd > 0 ? (int32_t)from->snd_wnd : 65535;
@@ -103,6 +115,13 @@ static bool outside_window(const struct mb_flow *flow, const struct mb_endpoint 
         return ahead > LARGEST_WINDOW;
     uint32_t slack = from->snd_wnd > 65535 ? from->snd_wnd : 65535;
     return mb__seq_diff(end, from->snd_max + slack) > 0;
+}
+
+/* Older than the SYN: late from a connection before. */
+static bool precedes_syn(const struct mb_endpoint *from, const struct mb_packet *p)
+{
+    return has(from, MB_SIDE_ISN) && from->next < LARGEST_WINDOW &&
+           mb__seq_diff(p->seq + segment_len(p), from->isn) < 0;
 }
 
 /* An ACK of what was not sent is thrown away (RFC 5961 5.2) - unless it lies
@@ -160,7 +179,7 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (!(p->tcp_flags & MB_TCP_ACK))
         return p->payload_len > 0 || p->tcp_flags & MB_TCP_FIN ? MB_ANOMALY_TCP_NO_ACK : 0;
-    if (has(from, MB_SIDE_SYNC) && outside_window(flow, from, p))
+    if (has(from, MB_SIDE_SYNC) && (outside_window(flow, from, p) || precedes_syn(from, p)))
         return MB_ANOMALY_TCP_WINDOW;
     if (acks_the_unsent(to, p) || acks_the_ancient(flow, from, to, p))
         return MB_ANOMALY_TCP_ACK;
@@ -211,6 +230,7 @@ static void take_isn(struct mb_endpoint *end, uint32_t isn)
     end->next = 0;
     end->snd_una = isn;
     end->snd_nxt = isn + 1;
+    end->snd_max = 0;
     end->flags |= MB_SIDE_ISN | MB_SIDE_SYNC;
 }
 
@@ -338,7 +358,7 @@ static bool probes_window(const struct mb_flow *flow, const struct mb_endpoint *
 static bool awaits_syn(const struct mb_endpoint *from, const struct mb_endpoint *to)
 {
     return to->state == MB_TCP_SYN_SENT && has(to, MB_SIDE_ISN) && !has(from, MB_SIDE_SYNC) &&
-           !(to->tcp_flags & MB_TCP_ACK);
+           from->snd_max == 0;
 }
 
 /* Where a segment lies in sequence space, and what that moves. */
@@ -442,8 +462,10 @@ static void acknowledge(struct mb_endpoint *to, bool syn, uint32_t ack)
 static void receive_ack(struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    if (!has(to, MB_SIDE_SYNC))
+    if (!has(to, MB_SIDE_SYNC)) {
+        mb__receive_window(from, to, p->tcp_flags & MB_TCP_SYN, p->window, p->ack);
         return;
+    }
     if (mb__seq_diff(p->ack, to->snd_una) >= 0) /* else its window is old as well */
         mb__receive_window(from, to, p->tcp_flags & MB_TCP_SYN, p->window, p->ack);
     if (mb__seq_diff(p->ack, to->snd_nxt) > 0)

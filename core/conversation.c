@@ -235,12 +235,14 @@ static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, 
     return 0;
 }
 
-/* Bytes up to |offset| will not come any more: a gap for each hole before it. */
+/* Bytes up to |offset| will not come any more: a gap for each hole before it. An
+ * urgent byte among them moves |offset|, but not its sequence number. */
 static int give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
     const struct mb_endpoint *from = &flow->end[side];
+    uint32_t seq = from->stream_seq + (uint32_t)offset;
     int err = 0;
-    while (err >= 0 && (int64_t)from->next < offset && !is_off(e, flow, side)) {
+    for (; err >= 0 && (int64_t)from->next < offset && !is_off(e, flow, side); offset = mb__tcp_offset(from, seq)) {
         uint64_t first = mb__stream_first_pending(flow, side);
         uint64_t stop = first < (uint64_t)offset ? first : (uint64_t)offset;
         if (stop > from->next)
@@ -358,10 +360,12 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
     if (offset > from->next && from->out_of_order < UINT16_MAX)
         from->out_of_order++;
     int err = 0;
+    uint32_t seq = from->stream_seq + (uint32_t)offset;
     e->streams.ranges_only = !needs_bytes(e, flow);
     e->streams.overlap = mb__prefixes_of(&e->hosts, &flow->end[!side].addr);
     if (keep(e, flow, side, offset, view, &err) != 0 && err >= 0) {
         err = make_room(e, flow, side, p);
+        offset = (uint64_t)mb__tcp_offset(from, seq); /* an urgent byte may have been taken out */
         if (err >= 0 && mb__stream_put(&e->streams, flow, side, offset, view.data, view.len) != 0)
             return 0; /* counted as stream_limit; these bytes end in a gap */
     }
@@ -394,7 +398,7 @@ static int segment_data(struct mb_engine *e, struct mb_flow *flow, int side, con
     if (offset > (int64_t)from->next && mb__tcp_acked(from) > (int64_t)from->next) {
         int64_t acked = mb__tcp_acked(from);
         err = give_up_holes(e, flow, side, p, acked < offset ? acked : offset);
-        offset = mb__tcp_offset(from, p->seq); /* an urgent byte may have been taken out */
+        offset = mb__tcp_offset(from, p->seq); /* as above */
         if (err < 0 || offset + (int64_t)view.len <= (int64_t)from->next)
             return err;
     }

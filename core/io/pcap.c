@@ -22,7 +22,7 @@
 #define FILE_HEADER 24
 #define RECORD_HEADER 16
 #define PATCHED_HEADER 24
-#define AHEAD 2048 /* bytes fetched before they are parsed: another worker may have read them */
+#define AHEAD 6144 /* bytes fetched before they are parsed: another worker may have read them */
 #define LINK_MASK 0x03ffffffu /* the bits above are about the frame check sequence */
 
 struct pcap_source {

@@ -457,17 +457,25 @@ static int share_out(struct mb__decoder *d, const struct mb__shards *shards, int
                      const struct mb_frame *frames, int n, struct mb__portion *portions, int *count)
 {
     int done = 0, found = 0, room = MB__BATCH - MB__MAX_LAYERS;
+    int64_t now = d->now;
     for (; done < n && room >= 0; done++) {
-        struct mb_frame mended;
-        if (done > 0 && frames[done].ts > d->now && frames[done].ts >> CLOCK_SHIFT != d->tick)
-            break;
-        int64_t before = d->now;
-        int64_t ts = next_frame(d, &frames[done], &mended)->ts;
+        int64_t before = now, ts = frames[done].ts;
+        if (ts < now || ts >> CLOCK_SHIFT != d->tick) { /* seldom: the clock is asked */
+            struct mb_frame mended;
+            if (ts > now && done > 0)
+                break;
+            d->now = now;
+            ts = next_frame(d, &frames[done], &mended)->ts;
+            d->frames--; /* counted with the others */
+        }
+        now = ts;
         uint32_t owner = mb__shard_of_frame(shards, link, &frames[done]);
         portions[found] = (struct mb__portion){ts, before, (uint32_t)done, owner, 0, false};
         found += (owner == shards->own) | (owner == MB__SHARD_ALL) | (ts >> tick_shift != before >> tick_shift);
         room -= owner == MB__SHARD_ALL ? MB__MAX_LAYERS : 1;
     }
+    d->now = now;
+    d->frames += (uint64_t)done;
     *count = found;
     return done;
 }

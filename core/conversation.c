@@ -572,9 +572,10 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return err;
 }
 
-/* After the payload of a segment that came the short way: the FIN that it
- * acknowledges, and its own. |p| NULL: nobody will hear of it. */
-static int closing(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+/* After the payload of a segment that came the short way and may have changed a
+ * state: the FIN that it acknowledges, its own, and the idle time that applies from
+ * now on. |p| NULL: nobody will hear of it. */
+static int after_states(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     int err = flow->end[!side].flags & MB_SIDE_FIN_ACKED ? settle_fin(e, flow, !side, p) : 0;
     if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)
@@ -617,16 +618,10 @@ static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side
     }
     if (heard)
         return heard_segment(e, flow, side, p, &s);
-    bool ends = mb__tcp_advance(flow, side, &s);
+    bool turns = mb__tcp_advance(flow, side, &s);
     if (p->payload_len > 0)
         err = deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
-    return ends && err >= 0 ? closing(e, flow, side, p) : err;
-}
-
-/* Whether all that |end| sent has been seen. */
-static bool is_whole(const struct mb_endpoint *end)
-{
-    return end->stream_seq + (uint32_t)end->next + !!(end->flags & MB_SIDE_FIN) == end->snd_nxt;
+    return turns && err >= 0 ? after_states(e, flow, side, p) : err;
 }
 
 /* Whether the packet of segment |s| need not be shown to anybody. */
@@ -637,16 +632,7 @@ static inline bool is_unheard(const struct mb_engine *e, const struct mb_flow *f
     bool quiet = (flow->streams == NULL) & !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) & !mb__heard(flow, MB_EV_PACKET);
     bool ends = ((s->flags & MB_TCP_FIN) * MB_SIDE_FIN | from->flags | to->flags) & MB_SIDE_FIN;
     bool read = (e->streams.history > 0) | ((flow->events & (EVENTS_OF_BYTES | MB__PROTO_EVENTS)) != 0);
-    return quiet & !(read & (ends | (s->len > 0))) & ((from->flags & MB_SIDE_SEEN) != 0) & (!ends | is_whole(to));
-}
-
-/* The FIN of a brief segment, which came after all bytes before it; or the ACK of
- * one that was taken before. */
-static int brief_end(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb__segment *s)
-{
-    int err = s->flags & MB_TCP_FIN ? take_fin(e, flow, side, NULL) : 0;
-    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
-    return err;
+    return quiet & !(read & (ends | (s->len > 0))) & ((from->flags & MB_SIDE_SEEN) != 0);
 }
 
 /* A packet of a flow that had not settled was taken in. */
@@ -674,10 +660,9 @@ int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, in
     from->tcp_flags |= s.flags;
     from->next += s.len;
     e->stats.stream_bytes += s.len;
-    bool closes = mb__tcp_advance(flow, side, &s);
+    int err = mb__tcp_advance(flow, side, &s) ? after_states(e, flow, side, NULL) : 0;
     if (!(from->flags & MB_SIDE_SETTLED))
         settle(e, flow);
-    int err = closes ? brief_end(e, flow, side, &s) : 0;
     return err < 0 ? err : 1;
 }
 

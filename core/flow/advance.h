@@ -5,6 +5,7 @@
  *     in order   seq is what comes next, nothing waits behind a hole
  *     in window  its end is not past the widest window it was given
  *     ACK good   between what was acknowledged and what was sent
+ *     no hole    before the FIN of the other side, which the ACK would give up
  *     in time    its timestamp is not older
  *   --> numbers, window and timestamp move on; the last ACK of the handshake, a
  *       FIN and the ACK of a FIN move the states as well
@@ -50,7 +51,8 @@ static inline bool mb__is_next(const struct mb_flow *flow, const struct mb_endpo
                 !(done & (fin | (s->len > 0)));
     bool inside = (from->snd_max != 0) & (mb__seq_diff(end, from->snd_max) <= 0);
     bool acks = (mb__seq_diff(s->ack, to->snd_una) >= 0) & (mb__seq_diff(s->ack, to->snd_nxt) <= 0);
-    return open & known & next & inside & acks; /* one branch for all: each alone is hard to foretell */
+    bool whole = !(to->flags & MB_SIDE_FIN) | (to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1);
+    return open & known & next & inside & acks & whole; /* one branch for all: each alone is hard to foretell */
 }
 
 /* RFC 7323 5.3: its timestamp is not older. */
@@ -61,14 +63,21 @@ static inline bool mb__in_time(const struct mb_endpoint *from, const struct mb_e
     return !compared | (mb__seq_diff(s->tsval, from->ts_recent) >= 0);
 }
 
+/* Whether |s| changes no state: between two that are open, with no FIN of either. */
+static inline bool mb__is_amid(const struct mb_endpoint *from, const struct mb_endpoint *to,
+                               const struct mb__segment *s)
+{
+    return !(s->flags & MB_TCP_FIN) & (from->state == MB_TCP_ESTABLISHED) & (to->state == MB_TCP_ESTABLISHED) &
+           !((from->flags | to->flags) & MB_SIDE_FIN);
+}
+
 /* Whether |s|, which |side| sent and which has flags for it, can go the short way.
  * Not if it may change a state and |states_heard|. */
 static inline bool mb__tcp_advances(const struct mb_flow *flow, int side, const struct mb__segment *s,
                                     bool states_heard)
 {
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool settled = !(s->flags & MB_TCP_FIN) & (from->state == MB_TCP_ESTABLISHED) & (to->state == MB_TCP_ESTABLISHED);
-    return (settled | !states_heard) & mb__is_next(flow, from, to, s) & mb__in_time(from, to, s);
+    return (mb__is_amid(from, to, s) | !states_heard) & mb__is_next(flow, from, to, s) & mb__in_time(from, to, s);
 }
 
 /* The sender's half of a segment of which mb__tcp_advances(); the flow's counters
@@ -91,16 +100,15 @@ static inline void mb__tcp_advance_receiver(struct mb_flow *flow, int side, cons
 }
 
 /* Both halves and the states. The payload is to be shown by the caller; then, if it
- * gives true, a FIN is to be taken and the idle time chosen. */
+ * gives true, FINs are to be taken and the idle time chosen. */
 static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb__segment *s)
 {
-    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool amid = mb__is_amid(&flow->end[side], &flow->end[!side], s);
     mb__tcp_advance_sender(flow, side, s);
     mb__tcp_advance_receiver(flow, side, s);
-    if (from->state == MB_TCP_ESTABLISHED && to->state == MB_TCP_ESTABLISHED && !(s->flags & MB_TCP_FIN))
-        return false;
-    mb__tcp_advance_states(flow, side, s);
-    return (from->flags | to->flags) & MB_SIDE_FIN;
+    if (!amid)
+        mb__tcp_advance_states(flow, side, s);
+    return !amid;
 }
 
 #endif

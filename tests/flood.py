@@ -104,32 +104,42 @@ def dotted(address: int) -> str:
 
 
 _IP_TCP = struct.Struct("!BBHHHBBHIIHHIIBBHHH").pack
+SERVER_NUMBER = 0xC0000250  # SERVER as a number
+
+
+def _segment(
+    src: int, sport: int, dst: int, dport: int, seq: int, ack: int, flags: int, payload: bytes = b""
+) -> bytes:
+    """An IPv4 packet as wire.ip() makes it, but ten million of them in a minute."""
+    length = 40 + len(payload)
+    total = 0x4500 + length + (64 << 8 | 6) + (src >> 16) + (src & 0xFFFF)
+    total += (dst >> 16) + (dst & 0xFFFF)
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    head = (0x45, 0, length, 0, 0, 64, 6, total ^ 0xFFFF, src, dst)
+    return _IP_TCP(*head, sport, dport, seq, ack, 80, flags, 8192, 0, 0) + payload
 
 
 def syn(rng: random.Random, payload: bytes = b"") -> Iterator[bytes]:
-    """SYNs from random addresses; written by hand, since there are ten million of them."""
-    server, length = 0xC0000250, 40 + len(payload)
-    fixed = 0x4500 + length + (64 << 8 | 6) + (server >> 16) + (server & 0xFFFF)
+    """SYNs from random addresses."""
     while True:
         src, numbers = stranger(rng), rng.getrandbits(48)
-        total = fixed + (src >> 16) + (src & 0xFFFF)
-        total = (total & 0xFFFF) + (total >> 16)
-        total = (total & 0xFFFF) + (total >> 16)
-        head = (0x45, 0, length, 0, 0, 64, 6, total ^ 0xFFFF, src, server)
         seq = numbers & 0xFFFFFFFF
-        yield _IP_TCP(*head, numbers >> 32, 80, seq, 0, 80, SYN, 8192, 0, 0) + payload
-
-
-def syn_data(rng: random.Random) -> Iterator[bytes]:
-    """SYNs that carry data, which waits for an answer."""
-    return syn(rng, b"x" * 1000)
+        yield _segment(src, numbers >> 32, SERVER_NUMBER, 80, seq, 0, SYN, payload)
 
 
 def syn_answered(rng: random.Random) -> Iterator[bytes]:
     """SYNs that the server answers, to hosts that never asked."""
     while True:
-        talk = Talk(src=dotted(stranger(rng)), dst=SERVER, sport=rng.getrandbits(16))
-        yield from (frame[14:] for frame in talk.handshake()[:2])
+        src, numbers = stranger(rng), rng.getrandbits(48)
+        port, seq = numbers >> 32, numbers & 0xFFFFFFFF
+        yield _segment(src, port, SERVER_NUMBER, 80, seq, 0, SYN)
+        yield _segment(SERVER_NUMBER, 80, src, port, seq ^ 1, (seq + 1) & 0xFFFFFFFF, SYN | ACK)
+
+
+def syn_data(rng: random.Random) -> Iterator[bytes]:
+    """SYNs that carry data, which waits for an answer."""
+    return syn(rng, b"x" * 1000)
 
 
 def fragments(rng: random.Random) -> Iterator[bytes]:

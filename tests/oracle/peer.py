@@ -107,6 +107,8 @@ class Side(threading.Thread):
     def note(self, error: OSError) -> None:
         if isinstance(error, ConnectionResetError | BrokenPipeError):
             self.saw.reset = True
+        elif isinstance(error, ConnectionRefusedError):  # a fast open connects as it sends
+            self.saw.connect = "refused"
         else:  # TCP_USER_TIMEOUT, keep-alives without an answer, SO_SNDTIMEO
             self.saw.gave_up = True
 

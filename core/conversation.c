@@ -573,13 +573,11 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
 }
 
 /* After the payload of a segment that came the short way and may have changed a
- * state: the FIN that it acknowledges, its own, and the idle time that applies from
- * now on. |p| NULL: nobody will hear of it. */
+ * state: its FIN, and the idle time that applies from now on. |p| NULL: nobody will
+ * hear of it. */
 static int after_states(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    int err = flow->end[!side].flags & MB_SIDE_FIN_ACKED ? settle_fin(e, flow, !side, p) : 0;
-    if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)
-        err = take_fin(e, flow, side, p);
+    int err = flow->end[side].flags & MB_SIDE_FIN ? take_fin(e, flow, side, p) : 0;
     mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
     return err;
 }

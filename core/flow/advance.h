@@ -5,7 +5,7 @@
  *     in order   seq is what comes next, nothing waits behind a hole
  *     in window  its end is not past the widest window it was given
  *     ACK good   between what was acknowledged and what was sent
- *     no hole    before the FIN of the other side, which the ACK would give up
+ *     FIN taken  if the other side sent one; else the ACK may be of more than was seen
  *     in time    its timestamp is not older
  *   --> numbers, window and timestamp move on; the last ACK of the handshake, a
  *       FIN and the ACK of a FIN move the states as well
@@ -51,8 +51,9 @@ static inline bool mb__is_next(const struct mb_flow *flow, const struct mb_endpo
                 !(done & (fin | (s->len > 0)));
     bool inside = (from->snd_max != 0) & (mb__seq_diff(end, from->snd_max) <= 0);
     bool acks = (mb__seq_diff(s->ack, to->snd_una) >= 0) & (mb__seq_diff(s->ack, to->snd_nxt) <= 0);
-    bool whole = !(to->flags & MB_SIDE_FIN) | (to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1);
-    return open & known & next & inside & acks & whole; /* one branch for all: each alone is hard to foretell */
+    bool whole = (from->state >= MB_TCP_CLOSE_WAIT) & (to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1);
+    bool taken = !(to->flags & MB_SIDE_FIN) | whole;
+    return open & known & next & inside & acks & taken; /* one branch for all: each alone is hard to foretell */
 }
 
 /* RFC 7323 5.3: its timestamp is not older. */
@@ -100,7 +101,7 @@ static inline void mb__tcp_advance_receiver(struct mb_flow *flow, int side, cons
 }
 
 /* Both halves and the states. The payload is to be shown by the caller; then, if it
- * gives true, FINs are to be taken and the idle time chosen. */
+ * gives true, a FIN is to be taken and the idle time chosen. */
 static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb__segment *s)
 {
     bool amid = mb__is_amid(&flow->end[side], &flow->end[!side], s);

@@ -301,6 +301,8 @@ static void gather(struct mb__wheel *w, uint32_t bucket)
         *link_of(w, w->due[i].slot) = (struct mb__wheel_link){.chunk = DUE, .tick = i};
     w->due_at = 0;
     w->due_end = count;
+    if (count > w->due_most)
+        w->due_most = count;
 }
 
 /* Takes the next of those that are due out; 0: there is none left. */

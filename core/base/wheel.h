@@ -93,6 +93,7 @@ struct mb__wheel {
     size_t reserved;           /* bytes of address space for it */
     uint32_t due_at;           /* the next that fires */
     uint32_t due_end;
+    uint32_t due_most;         /* due at once so far: as far the row was touched */
     uint64_t tick;   /* the tick being fired; all before it have */
     int64_t next_ts; /* nothing is to be done before this; INT64_MAX: empty */
     uint32_t count;  /* entries */
@@ -122,6 +123,12 @@ uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now);
 static inline uint32_t mb__wheel_peek(const struct mb__wheel *w, uint32_t skip)
 {
     return w->due_at + skip < w->due_end ? w->due[w->due_at + skip].slot : 0;
+}
+
+/* Bytes in use by chunks and the row of what is due, which is not given back. */
+static inline uint64_t mb__wheel_memory(const struct mb__wheel *w)
+{
+    return (uint64_t)w->chunks.used * w->chunks.stride + (uint64_t)w->due_most * sizeof *w->due;
 }
 
 /* Whether mb__wheel_next() has something to do at |now|, be it only to move

@@ -346,12 +346,14 @@ struct mb_flow *mb__flows_each(const struct mb__flows *t, const struct mb_flow *
 size_t mb__flows_cost(size_t extra)
 {
     size_t bucket = 2 * sizeof(struct mb__bucket) / FLOWS_PER_BUCKET; /* half of it for overflow */
-    return sizeof(struct mb_flow) + extra + bucket + 2 * sizeof(void *);
+    size_t wheel = 2 * sizeof(struct mb__wheel_chunk) / MB__WHEEL_CHUNK;
+    size_t due = 2 * sizeof(struct mb__wheel_due); /* with what sorting them takes */
+    size_t ending = 2 * sizeof(void *);
+    return sizeof(struct mb_flow) + extra + bucket + wheel + due + ending;
 }
 
 uint64_t mb__flows_memory(const struct mb__flows *t)
 {
     uint64_t buckets = (uint64_t)t->round + t->split + t->overflow.used;
-    return (uint64_t)t->pool.used * t->pool.stride + buckets * sizeof *t->buckets +
-           (uint64_t)t->wheel.chunks.used * t->wheel.chunks.stride;
+    return (uint64_t)t->pool.used * t->pool.stride + buckets * sizeof *t->buckets + mb__wheel_memory(&t->wheel);
 }

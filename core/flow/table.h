@@ -111,8 +111,8 @@ struct mb_flow *mb__flows_expired(struct mb__flows *t, int64_t now);
 /* The live flow with the lowest slot number after |after| (NULL: the first);
  * NULL at the end. Slot order: for sums, not for output. */
 struct mb_flow *mb__flows_each(const struct mb__flows *t, const struct mb_flow *after);
-/* Bytes that a flow of |extra| bytes takes at most, its share of the table and
- * of what ending all flows takes included. */
+/* Bytes that a flow of |extra| bytes takes, its share of a table and a wheel with
+ * as many empty places as filled ones, and of what ending all flows takes, included. */
 size_t mb__flows_cost(size_t extra);
 /* Bytes in use by flows and their table. */
 uint64_t mb__flows_memory(const struct mb__flows *t);

@@ -103,6 +103,25 @@ static void test_idle_times(void)
     mb__flows_fini(&table);
 }
 
+/* All end in one tick: the row of them is memory that stays. */
+static void test_memory_of_all_at_once(void)
+{
+    enum { MANY = 3000 };
+    begin(MANY);
+    for (uint32_t n = 0; n < MANY; n++)
+        add(n, SECOND);
+    uint64_t before = mb__flows_memory(&table);
+    struct mb_flow *flow = mb__flows_expired(&table, 1000 * SECOND);
+    CHECK(flow != NULL);
+    /* A place in the row for each, and the chunks they waited in are free. */
+    CHECK_INT(mb__flows_memory(&table), before + MANY * 16 - (MANY + 11) / 12 * 64);
+    for (; flow != NULL; flow = mb__flows_expired(&table, 1000 * SECOND))
+        mb__flows_del(&table, flow);
+    CHECK(mb__flows_memory(&table) >= MANY * 16);
+    CHECK(before + MANY * (3 * 16) <= MANY * mb__flows_cost(0)); /* row, sorting, and the row of finish */
+    mb__flows_fini(&table);
+}
+
 static void test_shorter_idle_time(void)
 {
     begin(100);
@@ -172,6 +191,7 @@ int main(void)
     RUN(test_both_directions);
     RUN(test_many);
     RUN(test_idle_times);
+    RUN(test_memory_of_all_at_once);
     RUN(test_shorter_idle_time);
     RUN(test_victims);
     RUN(test_one_row);

@@ -240,6 +240,43 @@ static void test_random(void)
     teardown();
 }
 
+/* Many at each tick, in the order of their ranks; while they fire, others of the row are
+ * taken out and put in again: where the row is now, between there and now, or later. */
+static void test_random_rows(void)
+{
+    setup();
+    mb__wheel_fini(wheel);
+    CHECK(mb__wheel_init(wheel, &pool, offsetof(struct item, link), offsetof(struct item, payload)) == 0);
+    memset(plain, 0, sizeof plain);
+    for (uint32_t n = 1; n <= SLOTS; n++) {
+        struct item *item = mb__pool_at(&pool, mb__pool_take(&pool));
+        item->payload = n * 7919 % 1009;
+    }
+    int64_t now = 1600000000 * (int64_t)1000000000;
+    uint32_t got = 0, want = 0;
+    for (int step = 0; step < 20000; step++) {
+        uint32_t n = 1 + (uint32_t)(rnd() % SLOTS);
+        mb__wheel_del(wheel, n);
+        plain[n].in = false;
+        if (rnd() % 8 != 0) {
+            int64_t deadline = now + ((int64_t)(rnd() % 8) - 3) * (rnd() % 40 == 0 ? 9000 * TICK : TICK);
+            mb__wheel_add(wheel, n, deadline, now);
+            plain_add(n, deadline, wheel->tick, now);
+            plain[n].order = ((struct item *)mb__pool_at(&pool, n))->payload;
+        }
+        if (got == 0 && rnd() % 100 == 0)
+            now += (int64_t)(1 + rnd() % (rnd() % 10 == 0 ? 20000 : 6)) * TICK;
+        else if (got == 0)
+            continue;
+        want = plain_next((uint64_t)(now / TICK));
+        got = mb__wheel_next(wheel, now);
+        CHECK_INT(got, want);
+        if (got != want)
+            break;
+    }
+    teardown();
+}
+
 /* A clock that jumps over a year in small and large entries takes no time. */
 static void test_jump(void)
 {
@@ -264,6 +301,7 @@ int main(void)
     RUN(test_past);
     RUN(test_add_while_firing);
     RUN(test_random);
+    RUN(test_random_rows);
     RUN(test_jump);
     return test_done();
 }

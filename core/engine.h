@@ -2,7 +2,9 @@
 /* engine -- the parts of one engine, and what its own files share
  *
  *   engine.c        life, the run loop, the clock, verdicts
- *   conversation.c  one packet of a flow: endpoints, stream, protocol, events
+ *   conversation.c  one packet of a flow: endpoints, stream, protocol, events;
+ *                   with delivery.c and parsing.c, see conversation.h
+ *   workers.c       several engines that share the flows of one capture
  *
  * The first frame seals the engine: monitors are made before it, because each
  * has a pointer in every flow and the flow table is laid out then.

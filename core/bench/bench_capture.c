@@ -189,6 +189,10 @@ static void nids_count(const struct ip *header, int len)
     nids_pass->packets++;
 }
 
+/* libnids declares its hooks without parameters. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+
 /* Without checksums, port scan detection and the second thread. */
 static int nids_pass_over(const char *path, struct pass *pass, void (*each)(struct tcp_stream *, void **))
 {
@@ -207,6 +211,8 @@ static int nids_pass_over(const char *path, struct pass *pass, void (*each)(stru
     nids_exit();
     return 0;
 }
+
+#pragma GCC diagnostic pop
 
 static int nids_by_track(const char *path, struct pass *pass)
 {

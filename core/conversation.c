@@ -62,7 +62,9 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     if (p->tcp_flags & MB_TCP_SYN)
         return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) && !reset ? mb__syn_data(e, flow, side, p) : 0;
-    return reset || step->probe ? mb__hold_segment(e, flow, side, p, step->offset) : mb__segment_data(e, flow, side, p, step->offset);
+    if (reset || step->probe)
+        return mb__hold_segment(e, flow, side, p, step->offset);
+    return mb__segment_data(e, flow, side, p, step->offset);
 }
 
 /* The other side takes the FIN of |side|, if all in front of it is there. */
@@ -104,7 +106,8 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     if (e->config.urgent == MB_URGENT_OOB && p->tcp_flags & MB_TCP_URG)
         mark_urgent(e, flow, side, p, step->offset);
     if (p->tcp_flags & MB_TCP_FIN && flow->streams != NULL)
-        e->stats.stream_discarded += mb__stream_cut(&e->streams, flow, side, (uint64_t)mb__end_of_stream(&flow->end[side]));
+        e->stats.stream_discarded +=
+            mb__stream_cut(&e->streams, flow, side, (uint64_t)mb__end_of_stream(&flow->end[side]));
     if (err >= 0 && p->payload_len > 0)
         err = tcp_payload(e, flow, side, p, step);
     if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)
@@ -162,7 +165,7 @@ static int heard_segment(struct mb_engine *e, struct mb_flow *flow, int side, co
         return tcp_received(e, flow, side, p, &step);
     }
     mb__tcp_advance_receiver(flow, side, s);
-    return p->payload_len == 0 ? 0 : mb__deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
+    return p->payload_len == 0 ? 0 : mb__deliver(e, flow, side, p, mb__payload_of(p));
 }
 
 static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
@@ -181,7 +184,7 @@ static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side
         return heard_segment(e, flow, side, p, &s);
     bool turns = mb__tcp_advance(flow, side, &s);
     if (p->payload_len > 0)
-        err = mb__deliver(e, flow, side, p, (struct mb_view){p->net + p->payload_off, p->payload_len});
+        err = mb__deliver(e, flow, side, p, mb__payload_of(p));
     return turns && err >= 0 ? after_states(e, flow, side, p) : err;
 }
 
@@ -190,7 +193,8 @@ static inline bool is_unheard(const struct mb_engine *e, const struct mb_flow *f
                               const struct mb__segment *s)
 {
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool quiet = (flow->streams == NULL) & !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) & !mb__heard(flow, MB_EV_PACKET);
+    bool quiet = (flow->streams == NULL) & !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) &
+                 !mb__heard(flow, MB_EV_PACKET);
     bool ends = ((s->flags & MB_TCP_FIN) * MB_SIDE_FIN | from->flags | to->flags) & MB_SIDE_FIN;
     bool read = (e->streams.history > 0) | ((flow->events & (MB__EVENTS_OF_BYTES | MB__PROTO_EVENTS)) != 0);
     return quiet & !(read & (ends | (s->len > 0))) & ((from->flags & MB_SIDE_SEEN) != 0);

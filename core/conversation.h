@@ -19,14 +19,16 @@
 #include "engine.h"
 #include "flow/tcp.h"
 
-/* Built-in events that show bytes. */
-#define MB__EVENTS_OF_BYTES (1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT | 1ull << MB_EV_URGENT)
-
 static inline struct mb_event mb__event_of(struct mb_engine *e, struct mb_flow *flow, int side,
                                            const struct mb_packet *p, uint32_t event, uint8_t hook)
 {
     return (struct mb_event){.engine = e, .flow = flow, .packet = p, .ts = e->now, .id = event, .base = event,
                              .side = (uint8_t)side, .hook = hook};
+}
+
+static inline struct mb_view mb__payload_of(const struct mb_packet *p)
+{
+    return (struct mb_view){p->net + p->payload_off, p->payload_len};
 }
 
 /* Raises an event that has nothing more to tell, if it is heard. */

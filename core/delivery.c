@@ -251,7 +251,7 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
 int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
     struct mb_endpoint *from = &flow->end[side];
-    struct mb_view view = {p->net + p->payload_off, p->payload_len};
+    struct mb_view view = mb__payload_of(p);
     if (offset + (int64_t)view.len > mb__end_of_stream(from))
         view.len = (size_t)(mb__end_of_stream(from) - offset);
     if (offset == (int64_t)from->next && flow->streams == NULL)
@@ -298,7 +298,7 @@ int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const stru
 {
     e->streams.ranges_only = !needs_bytes(e, flow);
     int err = 0;
-    if (keep(e, flow, side, 0, (struct mb_view){p->net + p->payload_off, p->payload_len}, &err) != 0 && err >= 0)
+    if (keep(e, flow, side, 0, mb__payload_of(p), &err) != 0 && err >= 0)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
     return err >= 0 && e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : err;
 }

@@ -368,8 +368,15 @@ static inline bool has_flow(const struct mb_engine *e, const struct mb_packet *p
     return mb__packet_has_flow(p) && !(bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY);
 }
 
+static bool hears_raw(const struct mb_engine *e)
+{
+    return *e->global >> MB_EV_RAW & 1;
+}
+
 static int raise_raw(struct mb_engine *e, const struct mb_packet *p)
 {
+    if (!hears_raw(e))
+        return 0;
     struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_RAW, .base = MB_EV_RAW};
     return mb__engine_raise(e, &ev);
 }
@@ -407,7 +414,7 @@ __attribute__((always_inline)) static inline int process_frame(struct mb_engine 
 {
     int err = clock_to(e, packets[0].ts);
     e->dropped = false;
-    if (err >= 0 && *e->global >> MB_EV_RAW & 1)
+    if (err >= 0)
         err = raise_raw(e, &packets[0]);
     for (int i = 0; i < count && err >= 0; i++)
         err = process_packet(e, &packets[i], probably[i]);
@@ -435,9 +442,7 @@ static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *
     return e->writer == NULL ? 0 : write_frame(e, link, frame);
 }
 
-#define EVENTS_WITH_PACKETS \
-    (1ull << MB_EV_RAW | 1ull << MB_EV_PACKET | 1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT | 1ull << MB_EV_URGENT | \
-     MB__PROTO_EVENTS)
+#define EVENTS_WITH_PACKETS (1ull << MB_EV_RAW | 1ull << MB_EV_PACKET | MB__EVENTS_OF_BYTES | MB__PROTO_EVENTS)
 
 /* Whether brief frames may be left undecoded: a flow is known by its ends alone, and
  * nobody wants to see packets or bytes. If somebody does now and then, it is
@@ -460,7 +465,7 @@ static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint
 static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash,
                              uint32_t *probably)
 {
-    if (*e->global >> MB_EV_RAW & 1)
+    if (hears_raw(e))
         return 0;
     if (*probably == 0) /* a frame of this burst may have begun it */
         *probably = mb__flows_guess(&e->flows, hash);
@@ -478,6 +483,22 @@ static inline int process_brief(struct mb_engine *e, const struct mb_frame *fram
     return process_frame(e, &e->burst.packet[at], probably, 1);
 }
 
+/* The flows of |n| packets of the burst, from |at| on, will be needed: fetches them,
+ * and notes in which slots they probably are. */
+static inline void prefetch_flows(const struct mb_engine *e, int at, int n, uint32_t *probably)
+{
+    for (; n > 0; at++, n--)
+        probably[at] = mb__flows_prefetch_flow(&e->flows, e->burst.hash[at]);
+}
+
+/* The same for the first packets of a new burst; for all of them the buckets. */
+static inline void prefetch_burst(const struct mb_engine *e, uint32_t *probably)
+{
+    for (int i = 0; i < e->burst.total; i++)
+        mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
+    prefetch_flows(e, 0, MB__AHEAD, probably);
+}
+
 /* As many of the frames as fill the burst; their number in |*frames_done|. */
 static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
@@ -485,15 +506,11 @@ static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frame
     uint32_t probably[MB__BATCH + MB__AHEAD]; /* slots of the packets' flows */
     int err = 0, at = 0, done = 0;
     int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, leaves_brief(e), b);
-    for (int i = 0; i < b->total; i++)
-        mb__flows_prefetch_bucket(&e->flows, b->hash[i]);
-    for (int i = 0; i < MB__AHEAD; i++)
-        probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
+    prefetch_burst(e, probably);
     do { /* a stop takes effect after the frame, however many were read ahead */
         const struct mb_frame *frame = &frames[done];
         int brief = b->packets[done] == 0, places = brief ? 1 : b->packets[done];
-        for (int i = at + MB__AHEAD, left = places; left > 0; i++, left--)
-            probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
+        prefetch_flows(e, at + MB__AHEAD, places, probably);
         e->stats.frames++;
         e->stats.frame_bytes += frame->wirelen;
         err = brief ? process_brief(e, frame, done, at, &probably[at])
@@ -517,7 +534,7 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
                           const uint32_t *probably, int count)
 {
     bool first = mb__shard_of_packet(&e->shards, &packets[0]) == e->shards.own, split = !first;
-    int err = first && *e->global >> MB_EV_RAW & 1 ? raise_raw(e, &packets[0]) : 0;
+    int err = first ? raise_raw(e, &packets[0]) : 0;
     for (int i = 0; i < count && err >= 0; i++) {
         e->order.step = MB__STEP_PACKET | (uint64_t)i * MB__STEPS_A_PACKET;
         if (mb__shard_of_packet(&e->shards, &packets[i]) == e->shards.own) {
@@ -551,7 +568,7 @@ static int process_portion(struct mb_engine *e, int link, const struct mb_frame 
     e->order.flow = 0;
     if (p->owner == MB__SHARD_ALL)
         return process_common(e, link, frame, packets, probably, (int)p->packets);
-    int err = *e->global >> MB_EV_RAW & 1 ? raise_raw(e, packets) : 0;
+    int err = raise_raw(e, packets);
     if (err >= 0)
         err = process_packet(e, packets, probably[0]);
     return err < 0 ? err : pass_on(e, link, frame);
@@ -591,15 +608,11 @@ static int run_portions(struct mb_engine *e, int link, const struct mb_frame *fr
     int err = 0, at = 0, next = 0, count;
     int done = mb__decode_portions(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, e->source, leaves_brief(e), b,
                                    portions, &count);
-    for (int i = 0; i < b->total; i++)
-        mb__flows_prefetch_bucket(&e->flows, b->hash[i]);
-    for (int i = 0; i < MB__AHEAD; i++)
-        probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
+    prefetch_burst(e, probably);
     for (; next < count && err >= 0 && !e->stop; next++) {
         const struct mb__portion *p = &portions[next];
         int places = (int)p->packets;
-        for (int i = at + MB__AHEAD; i < at + places + MB__AHEAD; i++)
-            probably[i] = mb__flows_prefetch_flow(&e->flows, b->hash[i]);
+        prefetch_flows(e, at + MB__AHEAD, places, probably);
         note_frame(e, link, base, p->frame, p->before);
         err = clock_to(e, p->ts);
         if (err >= 0 && places > 0)

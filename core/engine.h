@@ -32,6 +32,8 @@
 
 /* Built-in events raised by protocol parsers. */
 #define MB__PROTO_EVENTS ((1ull << (MB_EV_SSH + 1)) - (1ull << MB_EV_PROTOCOL))
+/* Built-in events that show bytes of a stream. */
+#define MB__EVENTS_OF_BYTES (1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT | 1ull << MB_EV_URGENT)
 
 struct mb_engine {
     struct mb_config config;

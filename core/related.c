@@ -8,8 +8,7 @@
  * TCP takes most of them for a hint (RFC 1122 4.2.3.9, RFC 5927). Whether it
  * quotes what was on its way just then is said with it.
  */
-#include "engine.h"
-#include "flow/tcp.h"
+#include "conversation.h"
 
 struct mb_flow *mb__related_flow(const struct mb_engine *e, const struct mb_packet *p, int *side,
                                  struct mb_icmp_error *error)
@@ -33,8 +32,8 @@ int mb__related_raise(struct mb_engine *e, struct mb_flow *flow, int side, const
 {
     if (!mb__heard(flow, MB_EV_ICMP_ERROR))
         return 0;
-    struct mb_event ev = {.engine = e, .flow = flow, .packet = p, .record = error, .ts = e->now,
-                          .id = MB_EV_ICMP_ERROR, .base = MB_EV_ICMP_ERROR, .side = (uint8_t)side};
+    struct mb_event ev = mb__event_of(e, flow, side, p, MB_EV_ICMP_ERROR, MB_HOOK_NONE);
+    ev.record = error;
     return mb__engine_raise(e, &ev);
 }
 

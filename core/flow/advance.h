@@ -31,12 +31,6 @@ static inline void mb__receive_window(const struct mb_endpoint *from, struct mb_
     to->snd_max = widest + ((edge - widest) & wider); /* not a branch: windows go up and down */
 }
 
-/* Whether a segment with these flags can go the short way: ACK, perhaps PSH and FIN. */
-static inline bool mb__flags_advance(uint8_t flags)
-{
-    return (flags & ~(MB_TCP_PSH | MB_TCP_FIN)) == MB_TCP_ACK;
-}
-
 /* Whether |s|, which has such flags, is the next that |from| can send, and |to|
  * takes it as it is. */
 static inline bool mb__is_next(const struct mb_flow *flow, const struct mb_endpoint *from,

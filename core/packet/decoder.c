@@ -335,6 +335,9 @@ int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, ui
 
 /* ---- bursts --------------------------------------------------------------- */
 
+/* The next frame in number, its time made never to go backward nor beyond MB__LATEST
+ * (the former is counted): |frame|, or |mended| if it had to be changed. Fragments
+ * that waited too long by then are let go. */
 static inline const struct mb_frame *next_frame(struct mb__decoder *d, const struct mb_frame *frame,
                                                 struct mb_frame *mended)
 {
@@ -351,16 +354,6 @@ static inline const struct mb_frame *next_frame(struct mb__decoder *d, const str
         mb__decoder_expire(d, d->now);
     }
     return frame;
-}
-
-const struct mb_frame *mb__decoder_next(struct mb__decoder *d, const struct mb_frame *frame, struct mb_frame *mended)
-{
-    return next_frame(d, frame, mended);
-}
-
-uint64_t mb__decoder_number(const struct mb__decoder *d)
-{
-    return d->frames;
 }
 
 /* The flow hash of a brief frame, as mb__packet_hash() gives it for its packet. */

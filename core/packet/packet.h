@@ -53,15 +53,9 @@ void mb__decoder_share(struct mb__decoder *d, struct mb_stats *common);
  * taken as it is and source is left 0. */
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS]);
-/* The next frame in number, for mb__decode(), its time made never to go backward nor
- * beyond MB__LATEST (the former is counted): |frame|, or |mended| if it had to be
- * changed. Fragments that waited too long by then are let go. */
-const struct mb_frame *mb__decoder_next(struct mb__decoder *d, const struct mb_frame *frame, struct mb_frame *mended);
-/* The number of that frame, from 1. */
-uint64_t mb__decoder_number(const struct mb__decoder *d);
 /* Frames that were decoded together. */
 struct mb__burst {
-    int64_t ts[MB_BURST];               /* of each frame, as mb__decoder_next() has it */
+    int64_t ts[MB_BURST];               /* of each frame, never before the one before it */
     uint8_t packets[MB_BURST];          /* of each frame; 0: it is brief and takes one place all the same */
     uint64_t first;                     /* the first frame's number */
     int total;                          /* packets and places */
@@ -70,10 +64,11 @@ struct mb__burst {
 };
 
 /* Decodes one frame of |frames| after the other, as long as there is room for
- * whatever the next may give: |n| of them, or fewer. Their number. Times and
- * numbers are those of mb__decoder_next(); packets get |source|. Brief frames (see
- * segment.h) are left as they are if |leave_brief|; flow keys are then of
- * addresses and ports alone. */
+ * whatever the next may give: |n| of them, or fewer. Their number. The decoder
+ * numbers them from 1 on; no time goes backward (such frames are counted and get
+ * the time of the one before) or beyond MB__LATEST. Packets get |source|. Brief
+ * frames (see segment.h) are left as they are if |leave_brief|; flow keys are then
+ * of addresses and ports alone. */
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
                      bool leave_brief, struct mb__burst *burst);
 /* Decodes a brief frame after all; it was counted. |ts|: as the burst has it. */

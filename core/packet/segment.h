@@ -27,6 +27,12 @@ struct mb__segment {
     bool stamped;
 };
 
+/* Whether a segment with these flags can go the short way: ACK, perhaps PSH and FIN. */
+static inline bool mb__flags_advance(uint8_t flags)
+{
+    return (flags & ~(MB_TCP_PSH | MB_TCP_FIN)) == MB_TCP_ACK;
+}
+
 static inline struct mb__segment mb__segment_of(const struct mb_packet *p)
 {
     uint32_t tsval = 0, tsecr;
@@ -56,7 +62,7 @@ static inline bool mb__frame_is_plain(const uint8_t *b, uint32_t caplen)
 static inline bool mb__frame_is_brief(const uint8_t *b)
 {
     const uint8_t *ip = b + MB__BRIEF_IP, *tcp = b + MB__BRIEF_TCP;
-    if (ip[9] != MB__PROTO_TCP || (tcp[13] & ~(MB_TCP_PSH | MB_TCP_FIN)) != MB_TCP_ACK)
+    if (ip[9] != MB__PROTO_TCP || !mb__flags_advance(tcp[13]))
         return false;
     uint32_t hlen = (tcp[12] >> 4) * 4u, room = mb__be16(ip + 2) - 20u;
     return hlen == 20 || (room >= hlen && mb__tcp_timestamps_only(tcp, hlen));

@@ -498,24 +498,25 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
     return text == NULL ? otherwise : strtoull(text, NULL, 10);
 }
 
-static void test_short_ways_do_what_the_long_way_does(void)
+/* Runs |compare| on all cases, each in all ways. */
+static void compare_all(bool (*compare_one)(uint64_t seed, int way))
 {
     uint64_t first = number_of("MB_TEST_FIRST", 1), cases = number_of("MB_TEST_CASES", 300);
     for (uint64_t seed = first; seed < first + cases && test_failures < 5; seed++) {
         make_case(seed);
         for (int way = 0; way < WAYS; way++)
-            CHECK(compare(seed, way));
+            CHECK(compare_one(seed, way));
     }
+}
+
+static void test_short_ways_do_what_the_long_way_does(void)
+{
+    compare_all(compare);
 }
 
 static void test_bursts_do_what_frames_do_one_by_one(void)
 {
-    uint64_t first = number_of("MB_TEST_FIRST", 1), cases = number_of("MB_TEST_CASES", 300);
-    for (uint64_t seed = first; seed < first + cases && test_failures < 5; seed++) {
-        make_case(seed);
-        for (int way = 0; way < WAYS; way++)
-            CHECK(compare_bursts(seed, way));
-    }
+    compare_all(compare_bursts);
 }
 
 int main(void)

@@ -553,10 +553,10 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
 }
 
 /* A frame of this worker's, or of all. */
-static int process_portion(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb__portion *p,
-                           int at, uint32_t *probably)
+static int process_portion(struct mb_engine *e, int link, const struct mb__portion *p, int at, uint32_t *probably)
 {
     struct mb_packet *packets = &e->burst.packet[at];
+    const struct mb_frame *frame = &p->listed->frame;
     e->dropped = false;
     if (p->brief) {
         int done = pass_brief(e, frame, p->ts, e->burst.hash[at], probably);
@@ -566,7 +566,7 @@ static int process_portion(struct mb_engine *e, int link, const struct mb_frame 
     }
     e->order.step = MB__STEP_PACKET;
     e->order.flow = 0;
-    if (p->owner == MB__SHARD_ALL)
+    if (p->listed->owner == MB__SHARD_ALL)
         return process_common(e, link, frame, packets, probably, (int)p->packets);
     int err = raise_raw(e, packets);
     if (err >= 0)
@@ -585,61 +585,124 @@ static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n,
 
 /* |done| frames of a burst are done; |all|: the rest of them were others', in one
  * tick with the last that was not. */
-static void note_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int done, bool all)
+static void note_burst(struct mb_engine *e, int link, uint32_t done, bool all)
 {
     if (all && done > 0) {
         e->now = mb__decoder_now(e->decoder);
         if (e->detect != NULL)
             mb__detect_clock(e->detect, e->stats.frames, e->now, link);
     }
-    for (int i = 0; i < done; i++)
-        e->stats.frame_bytes += frames[i].wirelen;
     if (e->progress != NULL)
         atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
 }
 
+/* Whether this worker counts the bytes of the frame. */
+static bool counts(const struct mb_engine *e, const struct mb__listed *listed)
+{
+    return listed->owner == e->shards.own || (listed->owner == MB__SHARD_ALL && e->shards.own == 0);
+}
+
 /* As run_burst(), for the flows of this worker. */
-static int run_portions(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
+static int run_stretch(struct mb_engine *e, const struct mb__stretch *stretch, uint32_t *frames_done)
 {
     struct mb__portion portions[MB_BURST];
     uint32_t probably[MB__BATCH + MB__AHEAD];
     struct mb__burst *b = &e->burst;
     uint64_t base = e->stats.frames;
     int err = 0, at = 0, next = 0, count;
-    int done = mb__decode_portions(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, e->source, leaves_brief(e), b,
-                                   portions, &count);
+    uint32_t done = mb__decode_stretch(e->decoder, &e->shards, TICK_SHIFT, stretch, e->source, leaves_brief(e), b,
+                                       portions, &count);
     prefetch_burst(e, probably);
     for (; next < count && err >= 0 && !e->stop; next++) {
         const struct mb__portion *p = &portions[next];
         int places = (int)p->packets;
         prefetch_flows(e, at + MB__AHEAD, places, probably);
-        note_frame(e, link, base, p->frame, p->before);
+        note_frame(e, stretch->link, base, p->frame, p->listed->before);
+        if (counts(e, p->listed)) {
+            e->stats.frame_bytes += p->listed->frame.wirelen;
+            e->stats.backward_time += p->listed->frame.ts < p->listed->before;
+        }
         err = clock_to(e, p->ts);
         if (err >= 0 && places > 0)
-            err = process_portion(e, link, &frames[p->frame], p, at, &probably[at]);
+            err = process_portion(e, stretch->link, p, at, &probably[at]);
         at += places;
     }
     bool all = next == count && err >= 0;
     if (all)
-        e->stats.frames = base + (uint64_t)done;
+        e->stats.frames = base + done;
     else
-        done = (int)(e->stats.frames - base);
-    note_burst(e, link, frames, done, all);
+        done = (uint32_t)(e->stats.frames - base);
+    note_burst(e, stretch->link, done, all);
     mb__decoder_release(e->decoder);
     *frames_done = done;
     return err;
 }
 
+/* All of a stretch, or up to a stop. */
+static int run_list(struct mb_engine *e, struct mb__stretch stretch)
+{
+    int err;
+    do {
+        uint32_t step;
+        err = run_stretch(e, &stretch, &step);
+        stretch.first += step;
+        stretch.frames -= step;
+        for (; stretch.count > 0 && stretch.listed->place < stretch.first; stretch.count--)
+            stretch.listed++;
+    } while (stretch.frames > 0 && err >= 0 && !e->stop);
+    return err;
+}
+
 void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress)
 {
-    e->shards = (struct mb__shards){.count = count, .own = own, .key = {e->key.k[0] | 1, e->key.k[1], e->key.k[2]}};
+    e->shards = (struct mb__shards){.count = count, .own = own, .key = &e->key};
     e->shards.joins = e->config.icmp_joins ? &e->config : NULL;
-    e->shards.hash_key = &e->key;
     e->progress = progress;
     mb__decoder_share(e->decoder, own == 0 ? &e->stats : &e->uncounted);
 }
 
+/* For whoever reads a chunk of the capture: struct mb__lister. */
+static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint32_t n, bool known,
+                        struct mb__lists *lists)
+{
+    const struct mb_engine *e = arg;
+    if (!known)
+        lists->latest = mb__decoder_now(e->decoder);
+    return mb__list_frames(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, lists);
+}
+
+/* Frames that this worker alone has found. */
+static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
+{
+    struct mb__listed list[MB_BURST];
+    mb__list_all(e->decoder, &e->shards, link, frames, (uint32_t)n, list);
+    return run_list(
+        e, (struct mb__stretch){.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link});
+}
+
+static int run_sheet(struct mb_engine *e, const struct mb__sheet *sheet)
+{
+    if (sheet->frame != NULL)
+        return run_own(e, sheet->link, sheet->frame, sheet->n);
+    return run_list(e, (struct mb__stretch){.listed = sheet->listed,
+                                            .count = sheet->count,
+                                            .first = sheet->first,
+                                            .frames = (uint32_t)sheet->n,
+                                            .latest = sheet->latest,
+                                            .link = sheet->link});
+}
+
+/* ---- the run -------------------------------------------------------------- */
+
 static int run_frames(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
+{
+    int err = 0;
+    for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
+        err = run_burst(e, link, frames + done, n - done, &step);
+    return err;
+}
+
+static int run(struct mb_engine *e, const struct mb__sheet *sheet)
 {
     int err = e->sealed ? 0 : seal(e);
     if (err >= 0 && e->running)
@@ -647,16 +710,18 @@ static int run_frames(struct mb_engine *e, int link, const struct mb_frame *fram
     if (err < 0)
         return err;
     e->running = true;
-    for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
-        err = e->shards.count > 1 ? run_portions(e, link, frames + done, n - done, &step)
-                                  : run_burst(e, link, frames + done, n - done, &step);
+    err = e->shards.count > 1 ? run_sheet(e, sheet) : run_frames(e, sheet->link, sheet->frame, sheet->n);
     e->running = false;
     return err;
 }
 
 int mb_engine_frame(struct mb_engine *e, int linktype, const struct mb_frame *frame)
 {
-    return run_frames(e, linktype, frame, 1);
+    struct mb__sheet sheet;
+    sheet.link = linktype;
+    sheet.n = 1;
+    sheet.frame = frame;
+    return run(e, &sheet);
 }
 
 /* Nothing comes just now. Time goes on all the same where packets are stamped
@@ -670,13 +735,24 @@ static int run_idle(struct mb_engine *e, const struct mb_source *source)
     return mb_engine_advance(e, now.tv_sec * SECOND + now.tv_nsec);
 }
 
+/* The next frames of |source|: how many, or what mb__source_burst() answers. */
+static int next_sheet(struct mb_engine *e, struct mb_source *source, struct mb__sheet *sheet)
+{
+    if (e->shards.count > 1) {
+        const struct mb__lister lister = {list_frames, e};
+        return mb__source_sheet(source, &lister, sheet);
+    }
+    sheet->frame = sheet->own;
+    return sheet->n = mb__source_burst(source, sheet->own, MB_BURST, &sheet->link);
+}
+
 int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_packets)
 {
-    struct mb_frame frames[MB_BURST];
+    struct mb__sheet sheet;
     uint64_t done = 0;
-    int link = 0, err = 0;
+    int err = 0;
     while (!e->stop && (max_packets == 0 || done < max_packets)) {
-        int n = mb__source_burst(source, frames, MB_BURST, &link);
+        int n = next_sheet(e, source, &sheet);
         if (n == MB__SOURCE_IDLE) {
             err = run_idle(e, source);
             return err < 0 ? err : 1;
@@ -687,7 +763,7 @@ int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_pa
             e->source++;
             return 0;
         }
-        err = run_frames(e, link, frames, n);
+        err = run(e, &sheet);
         if (err < 0)
             return err;
         if (source->ops->counters != NULL)

@@ -123,7 +123,9 @@ int mb_workers_writer(struct mb_workers *w, struct mb_writer *writer)
 
 int mb_workers_rules(struct mb_workers *w, struct mb_engine *e)
 {
-    int err = e->detect != NULL ? add_way(w, NULL, NULL) : 0;
+    int err = e->detect != NULL ? mb__detect_divide(e->detect) : 0;
+    if (e->detect != NULL && err == 0)
+        err = add_way(w, NULL, NULL);
     for (unsigned n = 0; n < w->ways && e->detect != NULL && err == 0; n++) {
         struct way *way = &w->way[n];
         way->decider = mb__decider_new(e->detect);
@@ -317,17 +319,15 @@ size_t mb_engine_result(const struct mb_engine *e, void *buf, size_t size)
     return need;
 }
 
-/* Frames are counted by all workers, all else by who did the work. */
+/* Frames are numbered by all workers, all else is counted by who did the work. */
 static void add_stats(struct mb_stats *sum, const struct mb_stats *s)
 {
-    struct mb_stats before = *sum;
+    uint64_t frames = sum->frames > s->frames ? sum->frames : s->frames;
     uint64_t *to = (uint64_t *)(void *)sum;
     const uint64_t *from = (const uint64_t *)(const void *)s;
     for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
         to[i] += from[i];
-    sum->frames = before.frames > s->frames ? before.frames : s->frames;
-    sum->frame_bytes = before.frame_bytes > s->frame_bytes ? before.frame_bytes : s->frame_bytes;
-    sum->backward_time = before.backward_time > s->backward_time ? before.backward_time : s->backward_time;
+    sum->frames = frames;
 }
 
 _Static_assert(sizeof(struct mb_stats) % sizeof(uint64_t) == 0, "all counters are 64 bits wide");

@@ -234,6 +234,40 @@ def test_a_capture_that_is_cut_off(capture: Path, tmp_path: Path) -> None:
     assert wrote["code"] == b"1"
 
 
+def chunks(path: Path, rounds: int = 8) -> Path:
+    """A capture of many chunks (core/io/tap.h), with all that one worker lists for the others."""
+    lot = random.Random(SEED)
+    frames = list(merge(*talks(lot, 200), odd_frames(lot, 100)))
+    arp = ethernet(b"\0\1\x08\0\6\4\0\1", kind=0x0806)
+
+    def all_frames() -> Iterator[bytes]:
+        for n in range(rounds):
+            yield from frames
+            yield from [arp] * (0, 14000)[n == 2]  # too many for a list
+
+    return write_pcap(path, timed(lot, list(all_frames())))
+
+
+@pytest.mark.parametrize("app", ["stats", "ids"])
+def test_many_chunks(tmp_path: Path, app: str) -> None:
+    pcap = chunks(tmp_path / "x.pcap")
+    assert pcap.stat().st_size > 4 << 20
+    assert_same(tmp_path / "out", *app_words(app, tmp_path), "-r", pcap, *all_outputs(), "-v")
+
+
+def test_records_out_of_the_ordinary(tmp_path: Path) -> None:
+    """Longer than the snapshot length: whoever lists a chunk stops there."""
+    pcap = chunks(tmp_path / "x.pcap", 4)
+    whole = bytearray(pcap.read_bytes())
+    whole[16:20] = (1200).to_bytes(4, "little")
+    pcap.write_bytes(whole)
+    wrote = assert_same(tmp_path / "a", "stats", "-r", pcap, *all_outputs(), "-v")
+    assert wrote["code"] == b"0"
+    whole[-40:] = b"\xff" * 40
+    pcap.write_bytes(whole)
+    assert_same(tmp_path / "b", "stats", "-r", pcap, "-r", pcap, "-o", "json")
+
+
 def test_filters_seeds_and_other_links(capture: Path, tmp_path: Path) -> None:
     words = ["stats", "-r", capture, "-o", "json", "--seed", "7", "--vlan-key", "--tunnel-key"]
     assert_same(tmp_path / "a", *words, "tcp or udp port 53 or vlan")

@@ -125,6 +125,7 @@ void mb__detect_free(struct mb_detect *d)
     if (d->matcher.context != NULL)
         mb__matcher_fini(&d->matcher);
     mb__tracker_free(d->thresholds);
+    mb__quiet_free(d->quiet);
     mb__tracker_free(d->bits);
     for (uint32_t i = 0; i < d->files; i++)
         free(d->file[i]);
@@ -152,6 +153,12 @@ void mb_detect_stats(const struct mb_detect *d, struct mb_detect_stats *stats)
 {
     *stats = d->stats;
     stats->pcre_limits = d->matcher.pcre_limits;
+}
+
+int mb__detect_divide(struct mb_detect *d)
+{
+    d->quiet = mb__quiet_new();
+    return d->quiet == NULL ? MB_ENOMEM : 0;
 }
 
 void mb__detect_share(struct mb_detect *d, struct mb__condition *condition, struct mb__lane *lane)
@@ -328,8 +335,10 @@ static uint32_t settle(struct mb_detect *d, const struct mb__look *look, struct 
         const struct mb__rule *rule = &d->rules->rule[d->found[i].rule];
         outcome[i].action = rule->head->action;
         outcome[i].unsure = d->condition != NULL && mb__has_threshold(rule);
-        outcome[i].told =
-            outcome[i].unsure || mb__threshold(d, look, rule, d->found[i].rule, &outcome[i].action);
+        if (outcome[i].unsure)
+            outcome[i].told = !mb__threshold_quiet(d, look, rule, d->found[i].rule);
+        else
+            outcome[i].told = mb__threshold(d, look, rule, d->found[i].rule, &outcome[i].action);
         if (!outcome[i].told)
             d->stats.suppressed++;
         if (outcome[i].action == MB_RULE_PASS)

@@ -20,6 +20,7 @@
 #include "base/order.h"
 #include "base/text.h"
 #include "io/lane.h"
+#include "detect/quiet.h"
 #include "detect/state.h"
 #include "detect/tracker.h"
 
@@ -120,6 +121,7 @@ struct mb_detect {
     struct mb_detect_stats stats;
     struct mb__condition *condition; /* of one of several workers: the engine's; NULL: there is one */
     struct mb__lane *decisions;      /* where alerts that depend on thresholds are counted */
+    struct mb__quiet *quiet;         /* what the parent of several has decided ahead; NULL: there is one */
     void (*report)(void *arg, enum mb__report what, const struct mb__alert *alert);
     void *report_arg;
     void (*report_free)(void *arg);
@@ -144,6 +146,8 @@ void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, con
 /* Bytes that detection keeps of each flow at least; of NULL 0. */
 size_t mb__detect_flow_bytes(const struct mb_detect *d);
 bool mb__detect_inline(const struct mb_detect *d);
+/* |d| will be copied for several workers. 0 or MB_ENOMEM. */
+int mb__detect_divide(struct mb_detect *d);
 /* |d| is one of several workers' from now on: thresholds are not its to ask. What
  * they would keep back is written under |condition|, and told to |lane|. */
 void mb__detect_share(struct mb_detect *d, struct mb__condition *condition, struct mb__lane *lane);
@@ -168,6 +172,10 @@ void mb__inspect(struct mb_detect *d, struct mb__look *look);
 
 /* Whether how often the rule speaks depends on what it found before. */
 bool mb__has_threshold(const struct mb__rule *rule);
+/* Whether it is known that they would keep a match back and need not count it:
+ * for one of several workers. */
+bool mb__threshold_quiet(const struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule,
+                         uint32_t number);
 /* threshold.c: whether the rule may speak, and what it does: |*action|. */
 bool mb__threshold(struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule, uint32_t number,
                    uint8_t *action);

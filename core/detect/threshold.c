@@ -8,28 +8,41 @@
 #define KIND_THRESHOLD 2
 #define NO_TIMEOUT 0
 
-/* The count of the present period, which begins with its first packet. */
-static struct mb__track *count_up(struct mb_detect *d, const struct mb__look *look, const struct mb_rule_op *op,
-                                  uint32_t rule, unsigned index)
+/* What operation |index| of a rule counts for |look|. */
+static struct mb__track_key key_of(const struct mb__look *look, const struct mb_rule_op *op, uint32_t rule,
+                                   unsigned index)
 {
-    struct mb__track_key key =
-        mb__track_key(rule + 1, KIND_THRESHOLD << 16 | index, op->d, &look->src, &look->dst);
-    int64_t period = op->c * SECOND;
-    struct mb__track *entry = mb__tracker_find(d->thresholds, &key, d->now);
+    return mb__track_key(rule + 1, KIND_THRESHOLD << 16 | index, op->d, &look->src, &look->dst);
+}
+
+/* The count of the present period, which begins with its first packet. */
+static struct mb__track *count_up(struct mb_detect *d, const struct mb__track_key *key, int64_t period)
+{
+    struct mb__track *entry = mb__tracker_find(d->thresholds, key, d->now);
     if (entry == NULL || d->now - entry->since > period) {
         if (entry != NULL)
             entry->until = 0;
-        entry = mb__tracker_get(d->thresholds, &key, d->now, d->now + period + 1);
+        entry = mb__tracker_get(d->thresholds, key, d->now, d->now + period + 1);
     }
     entry->count++;
     return entry;
+}
+
+/* Whether a threshold of this kind says nothing more in a period once it has said all it may. */
+static bool falls_quiet(const struct mb_rule_op *op)
+{
+    return op->a == MB_THRESHOLD_LIMIT || op->a == MB_THRESHOLD_BOTH;
 }
 
 static bool may_speak(struct mb_detect *d, const struct mb__look *look, const struct mb_rule_op *op, uint32_t rule,
                       unsigned index)
 {
     uint32_t limit = (uint32_t)op->b;
-    struct mb__track *entry = count_up(d, look, op, rule, index);
+    int64_t period = op->c * SECOND;
+    struct mb__track_key key = key_of(look, op, rule, index);
+    struct mb__track *entry = count_up(d, &key, period);
+    if (d->quiet != NULL && entry->count == limit && falls_quiet(op))
+        mb__quiet_set(d->quiet, &key, entry->since + period);
     switch (op->a) {
     case MB_THRESHOLD_LIMIT: return entry->count <= limit;
     case MB_THRESHOLD_BOTH: return entry->count == limit;
@@ -50,8 +63,7 @@ static void rate_filter(struct mb_detect *d, const struct mb__look *look, const 
     uint32_t timeout = NO_TIMEOUT;
     if (op->len == sizeof timeout)
         memcpy(&timeout, mb__op_data(rule, op), sizeof timeout);
-    struct mb__track_key key =
-        mb__track_key(number + 1, KIND_THRESHOLD << 16 | index, op->d, &look->src, &look->dst);
+    struct mb__track_key key = key_of(look, op, number, index);
     int64_t period = op->c * SECOND, longest = (op->c + (int64_t)timeout) * SECOND + 1;
     struct mb__track *entry = mb__tracker_get(d->thresholds, &key, d->now, d->now + longest);
     if (entry->acted) {
@@ -92,6 +104,22 @@ bool mb__has_threshold(const struct mb__rule *rule)
         if (rule->op[i].type == MB_OP_THRESHOLD)
             return true;
     return false;
+}
+
+bool mb__threshold_quiet(const struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule,
+                         uint32_t number)
+{
+    bool quiet = false;
+    unsigned thresholds = 0;
+    for (unsigned i = rule->after; i < rule->head->ops; i++) {
+        const struct mb_rule_op *op = &rule->op[i];
+        if (op->type != MB_OP_THRESHOLD)
+            continue;
+        struct mb__track_key key = key_of(look, op, number, i);
+        quiet = falls_quiet(op) && mb__quiet_at(d->quiet, &key, d->now);
+        thresholds++;
+    }
+    return quiet && thresholds == 1; /* another one would still have to count the match */
 }
 
 bool mb__threshold(struct mb_detect *d, const struct mb__look *look, const struct mb__rule *rule, uint32_t number,

@@ -93,13 +93,22 @@ static int tap_read(void *arg, uint8_t *p, size_t size, uint64_t offset)
     return len < 0 ? mb__code_of_errno(errno) : (int)len;
 }
 
+static void tap_look(void *arg, const uint8_t *p, const uint8_t *end, struct mb__index *index)
+{
+    struct mb__input *in = arg;
+    in->look(in->look_arg, p, end, index);
+}
+
 /* The next chunk of the tap, of which |keep| bytes are still needed: its length,
  * 0 at the end, IDLE or an error. */
 static int tap_take(struct mb__input *in, size_t keep, char *err)
 {
+    struct mb__tap_reader reader = {.read = tap_read, .arg = in, .prompt = in->regular && in->owns_fd};
+    if (in->look != NULL)
+        reader.look = tap_look;
     int got;
     do {
-        got = mb__tap_take(in->tap, mb__tap_position(in->tap) - keep, tap_read, in);
+        got = mb__tap_take(in->tap, mb__tap_position(in->tap) - keep, &reader, &in->index);
     } while (got == MB__SOURCE_IDLE && in->patient);
     if (got == MB_ELIMIT)
         return mb__say(got, err, "%s: a record is too large for several workers", in->name);

@@ -33,6 +33,10 @@ struct mb__input {
     uint64_t gone;         /* bytes that were in |buf| before its first */
     struct mb__tap *tap;   /* the file's bytes come from there, and the window is in it; NULL: from |fd| */
     uint64_t begin;        /* where they begin in its stream */
+    void (*look)(void *arg, const uint8_t *p, const uint8_t *end, struct mb__index *index);
+                           /* finds frames for all workers: struct mb__tap_reader */
+    void *look_arg;
+    const struct mb__index *index; /* the frames in the window, if somebody has looked; or NULL */
     const uint8_t *memory; /* the caller's, |total| bytes; NULL: |fd| is read */
     uint64_t total;        /* size of the file; 0: unknown */
     struct mb__inflate *z; /* gzip: state and raw bytes; NULL: plain */

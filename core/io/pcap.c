@@ -28,6 +28,10 @@
 struct pcap_source {
     struct mb_source source; /* first: see source.h */
     struct mb__input in;
+    const struct mb__lister *lister; /* of frames that are found for all workers */
+    const struct mb__index *index;   /* the one that frames were handed over of last, */
+    uint32_t handed;         /* how many, */
+    uint32_t listed;         /* and how many of this worker's list */
     uint64_t delivered;      /* packets handed over */
     uint32_t unit;           /* ns a fraction counts */
     uint32_t snaplen;        /* longer packets are cut to this */
@@ -60,11 +64,13 @@ static void read_record(const struct pcap_source *s, const uint8_t *p, struct re
     }
 }
 
-/* As many whole, ordinary records of this machine's byte order as there are. */
-static int fill_native(struct pcap_source *s, struct mb_frame *frames, int max)
+/* As many whole, ordinary records of this machine's byte order as there are from
+ * |*at| to |end|: |*at| is then behind them. */
+static inline int fill_native(const struct pcap_source *s, const uint8_t **at, const uint8_t *end,
+                              struct mb_frame *frames, int max)
 {
-    const uint8_t *p = s->in.at;
-    size_t left = mb__input_left(&s->in);
+    const uint8_t *p = *at;
+    size_t left = (size_t)(end - p);
     const uint32_t unit = s->unit, snaplen = s->snaplen;
     int n = 0;
     for (; n < max && left >= RECORD_HEADER; n++) {
@@ -82,7 +88,7 @@ static int fill_native(struct pcap_source *s, struct mb_frame *frames, int max)
         p += RECORD_HEADER + caplen;
         left -= RECORD_HEADER + caplen;
     }
-    s->in.at = p;
+    *at = p;
     return n;
 }
 
@@ -137,27 +143,131 @@ static int say_end(struct pcap_source *s)
     return 0;
 }
 
+/* Frames of the records in the window: their number, 0 without any whole one,
+ * or an error. */
+static int fill(struct pcap_source *s, struct mb_frame *frames, int max)
+{
+    int n = s->odd ? fill_odd(s, frames, max) : fill_native(s, &s->in.at, s->in.end, frames, max);
+    if (n == 0) /* the short loop leaves what is out of the ordinary */
+        n = fill_one(s, frames);
+    if (n < 0)
+        return s->failed = say_too_long(s);
+    s->delivered += (uint64_t)n;
+    return n;
+}
+
+/* More bytes: 1, or what burst() answers. */
+static int more(struct pcap_source *s)
+{
+    int n = mb__input_more(&s->in, s->source.warning);
+    if (n == 0)
+        return say_end(s);
+    if (n < 0 && n != MB__SOURCE_IDLE)
+        s->failed = n;
+    return n;
+}
+
 static int pcap_burst(struct mb_source *source, struct mb_frame *frames, int max, int *link)
 {
     struct pcap_source *s = (struct pcap_source *)source;
     *link = source->link;
     while (s->failed == 0) {
-        int n = s->odd ? fill_odd(s, frames, max) : fill_native(s, frames, max);
-        if (n == 0) /* the short loop leaves what is out of the ordinary */
-            n = fill_one(s, frames);
-        if (n > 0) {
-            s->delivered += (uint64_t)n;
-            return n;
+        int n = fill(s, frames, max);
+        if (n == 0 && (n = more(s)) == 1)
+            continue;
+        return n;
+    }
+    return s->failed;
+}
+
+/* ---- frames for all workers ---- */
+
+/* Finds the frames of a chunk and has them listed, until one is out of the ordinary. */
+static void look(void *arg, const uint8_t *p, const uint8_t *end, struct mb__index *index)
+{
+    const struct pcap_source *s = arg;
+    const struct mb__lister *lister = s->lister;
+    struct mb_frame frames[MB_BURST];
+    const uint8_t *begin = p, *at = p;
+    int n;
+    while ((n = fill_native(s, &at, end, frames, MB_BURST)) > 0) {
+        if (!lister->list(lister->arg, s->source.link, frames, (uint32_t)n, index->known, &index->lists)) {
+            index->last = true;
+            break;
         }
-        if (n < 0)
-            return s->failed = say_too_long(s);
-        n = mb__input_more(&s->in, source->warning);
-        if (n == 0)
-            return say_end(s);
-        if (n == MB__SOURCE_IDLE)
-            return n;
-        if (n < 0)
-            s->failed = n;
+        index->known = true;
+        p = at;
+    }
+    index->end = index->begin + (uint64_t)(p - begin);
+    index->last |= end - p >= RECORD_HEADER && mb__file_u32(p + 8, false) > s->snaplen;
+}
+
+/* The frames in |listed| will be needed soon, and another worker has read them. */
+static void prefetch(const struct mb__listed *listed, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        __builtin_prefetch(listed[i].frame.data);
+        __builtin_prefetch(listed[i].frame.data + 64);
+    }
+}
+
+/* Hands over frames of the index, if there is one and some are left: as many as
+ * go with MB_BURST of this worker's list. How many. */
+static int take_indexed(struct pcap_source *s, struct mb__sheet *sheet)
+{
+    const struct mb__index *x = s->in.index;
+    if (x != s->index) {
+        s->index = x;
+        s->handed = s->listed = 0;
+    }
+    if (x == NULL || s->handed == x->lists.total)
+        return 0;
+    unsigned user = mb__tap_user(s->in.tap);
+    const struct mb__listed *listed = x->lists.frame[user] + s->listed;
+    uint32_t left = x->lists.count[user] - s->listed, count = left < MB_BURST ? left : MB_BURST;
+    uint32_t next = count == left ? x->lists.total : listed[count - 1].place + 1u;
+    left -= count;
+    if (s->listed == 0)
+        prefetch(listed, count);
+    prefetch(listed + count, left < MB_BURST ? left : MB_BURST);
+    sheet->frame = NULL;
+    sheet->listed = listed;
+    sheet->count = count;
+    sheet->first = s->handed;
+    sheet->n = (int)(next - s->handed);
+    sheet->latest = x->lists.latest; /* frames behind the last listed one are at the end of the list */
+    s->delivered += next - s->handed;
+    s->handed = next;
+    s->listed += count;
+    if (next == x->lists.total)
+        s->in.at += x->end - x->begin;
+    return sheet->n;
+}
+
+/* Frames that this worker finds itself: as fill(). */
+static int take_own(struct pcap_source *s, struct mb__sheet *sheet)
+{
+    sheet->frame = sheet->own;
+    return sheet->n = fill(s, sheet->own, MB_BURST);
+}
+
+static int pcap_sheet(struct mb_source *source, const struct mb__lister *lister, struct mb__sheet *sheet)
+{
+    struct pcap_source *s = (struct pcap_source *)source;
+    s->lister = lister;
+    sheet->link = source->link;
+    if (s->in.tap != NULL && s->in.z == NULL && !s->odd) {
+        s->in.look = look;
+        s->in.look_arg = s;
+    }
+    while (s->failed == 0) {
+        int n = take_indexed(s, sheet);
+        bool all_found = s->index != NULL && !s->index->last;
+        if (n == 0 && !all_found)
+            n = take_own(s, sheet);
+        if (n == 0 && (n = more(s)) == 1)
+            continue;
+        return n;
     }
     return s->failed;
 }
@@ -175,6 +285,7 @@ static void pcap_source_free(struct mb_source *source)
 
 static const struct mb__source_ops pcap_ops = {
     .burst = pcap_burst,
+    .sheet = pcap_sheet,
     .progress = pcap_progress,
     .free = pcap_source_free,
 };

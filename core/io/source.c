@@ -162,6 +162,15 @@ int mb__source_burst(struct mb_source *s, struct mb_frame *frames, int max, int 
     return MB__SOURCE_IDLE;
 }
 
+int mb__source_sheet(struct mb_source *s, const struct mb__lister *lister, struct mb__sheet *sheet)
+{
+    if (s->ops->sheet != NULL && s->filter_text == NULL)
+        return s->ops->sheet(s, lister, sheet);
+    sheet->frame = sheet->own;
+    sheet->n = mb__source_burst(s, sheet->own, MB_BURST, &sheet->link);
+    return sheet->n;
+}
+
 /* ---- what every source answers ---- */
 
 void mb_source_free(struct mb_source *s)

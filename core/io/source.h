@@ -13,10 +13,32 @@
 
 #define MB__SOURCE_IDLE (-1000) /* burst(): nothing just now; ask again */
 
+/* Who knows whose a frame is; |arg| is handed over. See packet/packet.h. */
+struct mb__lister {
+    /* mb__list_frames(), with the time before them if that is not |known| */
+    bool (*list)(void *arg, int link, const struct mb_frame *frames, uint32_t n, bool known,
+                 struct mb__lists *lists);
+    void *arg;
+};
+
+/* Frames for one of several workers. */
+struct mb__sheet {
+    int link;                        /* of all of them */
+    int n;                           /* frames */
+    const struct mb_frame *frame;    /* they themselves, if this worker found them; else NULL: it has */
+    const struct mb__listed *listed; /* |count| of them that are in its list, */
+    uint32_t count;                  /* at most MB_BURST */
+    uint32_t first;                  /* place of the first frame, in the list's terms */
+    int64_t latest;                  /* time of the last frame, mended, unless that is listed */
+    struct mb_frame own[MB_BURST];   /* room */
+};
+
 struct mb__source_ops {
     /* Fills at most |max| frames, all of link type |*link|, valid until the
      * next call. Their number, 0 at the end, MB__SOURCE_IDLE or an error. */
     int (*burst)(struct mb_source *s, struct mb_frame *frames, int max, int *link);
+    /* As burst(), where one worker finds frames for all. NULL: it cannot. */
+    int (*sheet)(struct mb_source *s, const struct mb__lister *lister, struct mb__sheet *sheet);
     void (*progress)(const struct mb_source *s, uint64_t *done, uint64_t *total);
     /* Kernel counters of a live source; NULL for files. */
     void (*counters)(struct mb_source *s, uint64_t *received, uint64_t *dropped);
@@ -41,6 +63,8 @@ struct mb_source {
 /* A burst with the filter applied: as ops->burst(), never all filtered away
  * without an answer. */
 int mb__source_burst(struct mb_source *s, struct mb_frame *frames, int max, int *link);
+/* The same for one of several workers. What |lister| does in it lasts as long as the call. */
+int mb__source_sheet(struct mb_source *s, const struct mb__lister *lister, struct mb__sheet *sheet);
 
 /* As mb_source_file(), for workers that read the file through |tap| (borrowed). */
 struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *err);

@@ -116,9 +116,9 @@ static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
 /* Decodes the packets that make up nearly all traffic in one go, writing each
  * field once. False: not such a packet, nothing was done. The walk gives the
  * same result for each plain frame that this accepts; a test compares them. Counting
- * is the caller's: it may do that for many at once. */
-__attribute__((always_inline)) static inline bool decode_short(const struct mb__decoder *d,
-                                                               const struct mb_frame *frame, uint64_t number,
+ * is the caller's, who may do that for many at once, and so is the flow's hash, which
+ * may be known. */
+__attribute__((always_inline)) static inline bool decode_short(const struct mb_frame *frame, uint64_t number,
                                                                uint8_t source, struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
@@ -158,7 +158,6 @@ __attribute__((always_inline)) static inline bool decode_short(const struct mb__
         mb__tcp_fields(p, l4);
     else
         mb__udp_fields(p, l4);
-    p->hash = mb__packet_hash(p, d->config, d->key);
     return true;
 }
 
@@ -327,41 +326,35 @@ static void count_short(struct mb_stats *s, uint64_t packets, uint64_t tcp)
 int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
                struct mb_packet out[MB__MAX_LAYERS])
 {
-    if (!goes_short(d, link) || !is_plain(d, frame) || !decode_short(d, frame, number, 0, out))
+    if (!goes_short(d, link) || !is_plain(d, frame) || !decode_short(frame, number, 0, out))
         return decode_walk(d, link, frame, number, out);
+    out->hash = mb__packet_hash(out, d->config, d->key);
     count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
     return 1;
 }
 
 /* ---- bursts --------------------------------------------------------------- */
 
-/* The next frame in number, its time made never to go backward nor beyond MB__LATEST
- * (the former is counted): |frame|, or |mended| if it had to be changed. Fragments
- * that waited too long by then are let go. */
-static inline const struct mb_frame *next_frame(struct mb__decoder *d, const struct mb_frame *frame,
-                                                struct mb_frame *mended)
+/* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. */
+static inline int64_t mend(int64_t ts, int64_t now)
 {
-    d->frames++;
-    if (frame->ts < d->now || frame->ts > MB__LATEST) {
-        d->stats->backward_time += frame->ts < d->now;
-        *mended = *frame;
-        mended->ts = frame->ts > MB__LATEST ? MB__LATEST : d->now;
-        frame = mended;
-    }
-    d->now = frame->ts;
-    if (d->now >> CLOCK_SHIFT != d->tick) {
-        d->tick = d->now >> CLOCK_SHIFT;
-        mb__decoder_expire(d, d->now);
-    }
-    return frame;
+    return ts > MB__LATEST ? MB__LATEST : ts < now ? now : ts;
 }
 
-/* The flow hash of a brief frame, as mb__packet_hash() gives it for its packet. */
-static inline uint32_t brief_hash(const struct mb__decoder *d, const uint8_t *b)
+/* The clock shows |ts|: fragments that waited too long by then are let go. */
+static inline void clock_to(struct mb__decoder *d, int64_t ts)
 {
-    const struct mb__ends ends = mb__brief_ends(b);
-    return mb__hash_ends(d->key, mb__hash_halves(d->key, 0, mb__v4_half(ends.src), ends.sport),
-                         mb__hash_halves(d->key, 0, mb__v4_half(ends.dst), ends.dport), MB__PROTO_TCP);
+    d->now = ts;
+    if (ts >> CLOCK_SHIFT != d->tick) {
+        d->tick = ts >> CLOCK_SHIFT;
+        mb__decoder_expire(d, ts);
+    }
+}
+
+/* The flow hash of a plain frame, as mb__packet_hash() gives it for its packet. */
+static inline uint32_t plain_hash(const struct mb__decoder *d, const uint8_t *b)
+{
+    return mb__shard_hash_v4(d->key, b + SHORT_IP + 12, b[SHORT_IP + 9]);
 }
 
 void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t ts, uint64_t number,
@@ -369,10 +362,11 @@ void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame,
 {
     struct mb_frame stamped = *frame;
     stamped.ts = ts;
-    decode_short(d, &stamped, number, source, out);
+    decode_short(&stamped, number, source, out);
+    out->hash = plain_hash(d, frame->data);
 }
 
-/* The last time up to which next_frame() has nothing to do but to count. */
+/* The last time up to which there is nothing to mend, nor fragments to look through. */
 static int64_t unmended_until(const struct mb__decoder *d)
 {
     return d->tick < MB__LATEST >> CLOCK_SHIFT ? ((d->tick + 1) << CLOCK_SHIFT) - 1 : MB__LATEST;
@@ -398,12 +392,14 @@ int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *fra
     int done = 0, at = 0, others = 0, udp = 0;
     for (; done < n && at + MB__MAX_LAYERS <= MB__BATCH; done++) {
         struct mb_packet *p = &burst->packet[at];
-        struct mb_frame frame = frames[done], mended;
+        struct mb_frame frame = frames[done];
+        d->frames++;
         if (frame.ts >= d->now && frame.ts <= until) {
             d->now = frame.ts;
-            d->frames++;
         } else {
-            frame = *next_frame(d, &frames[done], &mended);
+            d->stats->backward_time += frame.ts < d->now;
+            frame.ts = mend(frame.ts, d->now);
+            clock_to(d, frame.ts);
             until = unmended_until(d);
         }
         burst->ts[done] = frame.ts;
@@ -411,9 +407,9 @@ int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *fra
         bool plain = may_be_short && is_plain(d, &frame);
         if (plain && leave_brief && mb__frame_is_brief(frame.data)) {
             burst->packets[done] = 0;
-            burst->hash[at++] = brief_hash(d, frame.data);
-        } else if (plain && decode_short(d, &frame, d->frames, source, p)) {
-            burst->hash[at++] = p->hash;
+            burst->hash[at++] = plain_hash(d, frame.data);
+        } else if (plain && decode_short(&frame, d->frames, source, p)) {
+            burst->hash[at++] = p->hash = mb__packet_hash(p, d->config, d->key);
             udp += p->ip_proto == MB__PROTO_UDP;
         } else {
             struct mb_frame other = frame;
@@ -433,6 +429,86 @@ int64_t mb__decoder_now(const struct mb__decoder *d)
     return d->now;
 }
 
+/* ---- one of several workers ------------------------------------------------ */
+
+/* What a frame shows of itself: struct mb__listed. */
+struct seen {
+    uint32_t hash;
+    uint8_t owner;
+    uint8_t shape;
+};
+
+static inline struct seen look_at(const struct mb__decoder *d, const struct mb__shards *shards, int link,
+                                  const struct mb_frame *frame)
+{
+    const uint8_t *b = frame->data;
+    if (!goes_short(d, link) || !is_plain(d, frame) || !mb__shard_plain(b[SHORT_IP + 9], b + SHORT_L4))
+        return (struct seen){0, mb__shard_of_frame(shards, link, frame), MB__SHAPE_OTHER};
+    uint32_t hash = plain_hash(d, b);
+    return (struct seen){hash, mb__shard_of_hash(shards, hash),
+                         mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN};
+}
+
+/* Lists |frame|. Each field once: a copy of the whole would have to wait until the
+ * smaller ones are written. */
+__attribute__((always_inline)) static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame,
+                                                             int64_t before, uint32_t place, struct seen seen)
+{
+    out->frame.ts = frame->ts;
+    out->frame.data = frame->data;
+    out->frame.caplen = frame->caplen;
+    out->frame.wirelen = frame->wirelen;
+    out->before = before;
+    out->hash = seen.hash;
+    out->place = (uint16_t)place;
+    out->owner = seen.owner;
+    out->shape = seen.shape;
+}
+
+#define LISTED_AHEAD 16 /* entries of a list fetched before they are written: another worker has read them */
+
+static bool has_room(const struct mb__lists *lists, uint32_t workers, uint32_t n)
+{
+    bool room = lists->total + n <= UINT16_MAX;
+    for (uint32_t i = 0; i < workers; i++)
+        room &= lists->count[i] + n <= MB__LIST_FRAMES;
+    return room;
+}
+
+bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
+                     const struct mb_frame *frames, uint32_t n, struct mb__lists *lists)
+{
+    if (!has_room(lists, shards->count, n))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct mb_frame *frame = &frames[i];
+        const int64_t before = lists->latest, ts = mend(frame->ts, before);
+        struct seen seen = look_at(d, shards, link, frame);
+        uint32_t first = seen.owner, last = seen.owner, place = lists->total++;
+        if (seen.owner == MB__SHARD_ALL || ts >> tick_shift != before >> tick_shift) {
+            first = 0;
+            last = shards->count - 1;
+        }
+        for (uint32_t worker = first; worker <= last; worker++) {
+            struct mb__listed *out = &lists->frame[worker][lists->count[worker]++];
+            __builtin_prefetch(out + LISTED_AHEAD, 1);
+            list_frame(out, frame, before, place, seen);
+        }
+        lists->latest = ts;
+    }
+    return true;
+}
+
+void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link,
+                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list)
+{
+    int64_t now = d->now;
+    for (uint32_t i = 0; i < n; i++) {
+        list_frame(&list[i], &frames[i], now, i, look_at(d, shards, link, &frames[i]));
+        now = mend(frames[i].ts, now);
+    }
+}
+
 /* A frame that all workers decode, and one of them counts. */
 static uint32_t decode_common(struct mb__decoder *d, int link, const struct mb_frame *frame, struct mb_packet *out)
 {
@@ -443,76 +519,74 @@ static uint32_t decode_common(struct mb__decoder *d, int link, const struct mb_f
     return (uint32_t)count;
 }
 
-/* Goes over the burst as far as fragments need not be looked through in between
- * and |out| will have room: who has which frame, without a branch that depends
- * on it, since nobody could predict that. How many frames; |*count| portions. */
-static int share_out(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                     const struct mb_frame *frames, int n, struct mb__portion *portions, int *count)
-{
-    int done = 0, found = 0, room = MB__BATCH - MB__MAX_LAYERS;
-    int64_t now = d->now;
-    for (; done < n && room >= 0; done++) {
-        int64_t before = now, ts = frames[done].ts;
-        if (ts < now || ts >> CLOCK_SHIFT != d->tick) { /* seldom: the clock is asked */
-            struct mb_frame mended;
-            if (ts > now && done > 0)
-                break;
-            d->now = now;
-            ts = next_frame(d, &frames[done], &mended)->ts;
-            d->frames--; /* counted with the others */
-        }
-        now = ts;
-        uint32_t owner = mb__shard_of_frame(shards, link, &frames[done]);
-        portions[found] = (struct mb__portion){ts, before, (uint32_t)done, owner, 0, false};
-        found += (owner == shards->own) | (owner == MB__SHARD_ALL) | (ts >> tick_shift != before >> tick_shift);
-        room -= owner == MB__SHARD_ALL ? MB__MAX_LAYERS : 1;
-    }
-    d->now = now;
-    d->frames += (uint64_t)done;
-    *count = found;
-    return done;
-}
-
-/* Decodes what frame |p| of a burst, stamped |frame|, means to a worker, into the
+/* Decodes what a listed frame means to a worker, whose |own| it is or not, into the
  * places of |burst| from |at| on. */
-static void decode_portion(struct mb__decoder *d, const struct mb__shards *shards, int link,
-                           const struct mb_frame *frame, bool leave_brief, struct mb__burst *burst, int at,
-                           struct mb__portion *p)
+static inline void decode_portion(struct mb__decoder *d, bool own, int link, bool leave_brief,
+                                  struct mb__burst *burst, int at, struct mb__portion *p)
 {
+    const struct mb__listed *listed = p->listed;
     struct mb_packet *out = &burst->packet[at];
-    bool plain = p->owner == shards->own && goes_short(d, link) && is_plain(d, frame);
-    p->brief = plain && leave_brief && mb__frame_is_brief(frame->data);
-    if (p->brief || (plain && decode_short(d, frame, d->frames, 0, out))) {
+    struct mb_frame frame = listed->frame;
+    frame.ts = p->ts;
+    p->brief = own && leave_brief && listed->shape == MB__SHAPE_BRIEF;
+    if (p->brief || (own && listed->shape != MB__SHAPE_OTHER && decode_short(&frame, d->frames, 0, out))) {
         count_short(d->stats, 1, p->brief || out->ip_proto == MB__PROTO_TCP);
         p->packets = 1;
-    } else if (p->owner == MB__SHARD_ALL) {
-        p->packets = decode_common(d, link, frame, out);
-    } else if (p->owner == shards->own) {
-        p->packets = (uint32_t)decode_walk(d, link, frame, d->frames, out);
+        burst->hash[at] = out->hash = listed->hash;
+        return;
     }
-    if (p->brief)
-        out->hash = brief_hash(d, frame->data);
+    if (listed->owner == MB__SHARD_ALL)
+        p->packets = decode_common(d, link, &frame, out);
+    else if (own)
+        p->packets = (uint32_t)decode_walk(d, link, &frame, d->frames, out);
     for (uint32_t i = 0; i < p->packets; i++)
         burst->hash[at + (int)i] = out[i].hash;
 }
 
-int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                        const struct mb_frame *frames, int n, uint8_t source, bool leave_brief,
-                        struct mb__burst *burst, struct mb__portion *portions, int *count)
+/* Whether a worker has something to do with a listed frame of time |ts|: it is its own
+ * or everybody's, or begins a tick. */
+static inline bool concerns(const struct mb__listed *p, int64_t ts, uint32_t own, int tick_shift)
 {
-    uint64_t before = d->frames;
-    int done = share_out(d, shards, link, tick_shift, frames, n, portions, count), at = 0;
-    uint64_t after = d->frames;
-    for (struct mb__portion *p = portions, *end = portions + *count; p < end; p++) {
-        struct mb_frame frame = frames[p->frame];
-        frame.ts = p->ts;
-        d->frames = before + p->frame + 1;
-        decode_portion(d, shards, link, &frame, leave_brief, burst, at, p);
-        for (uint32_t i = 0; i < p->packets; i++)
-            burst->packet[at++].source = source;
+    return p->owner == own || p->owner == MB__SHARD_ALL || ts >> tick_shift != p->before >> tick_shift;
+}
+
+uint32_t mb__decode_stretch(struct mb__decoder *d, const struct mb__shards *shards, int tick_shift,
+                            const struct mb__stretch *stretch, uint8_t source, bool leave_brief,
+                            struct mb__burst *burst, struct mb__portion *portions, int *count)
+{
+    const struct mb__listed *p = stretch->listed, *end = p + stretch->count;
+    const uint64_t before = d->frames;
+    uint32_t done = 0;
+    int found = 0, at = 0;
+    for (; p < end && at + MB__MAX_LAYERS <= MB__BATCH && found < MB_BURST; p++) {
+        uint32_t frame = p->place - stretch->first;
+        int64_t ts = mend(p->frame.ts, p->before);
+        if (ts >> CLOCK_SHIFT != d->tick) { /* seldom */
+            d->now = p->before;
+            done = frame;
+            if (found > 0) /* fragments may be looked through when those are done */
+                break;
+            clock_to(d, ts);
+        }
+        d->now = ts;
+        d->frames = before + frame + 1;
+        done = frame + 1;
+        if (!concerns(p, ts, shards->own, tick_shift))
+            continue;
+        struct mb__portion *portion = &portions[found++];
+        *portion = (struct mb__portion){p, ts, frame, 0, false};
+        decode_portion(d, p->owner == shards->own, stretch->link, leave_brief, burst, at, portion);
+        for (uint32_t i = 0; i < portion->packets && !portion->brief; i++)
+            burst->packet[at + (int)i].source = source;
+        at += (int)portion->packets;
     }
-    d->frames = after;
+    if (p == end && done < stretch->frames) { /* the others' frames behind it */
+        d->now = stretch->latest;
+        done = stretch->frames;
+    }
+    d->frames = before + done;
     burst->first = before + 1;
     burst->total = at;
+    *count = found;
     return done;
 }

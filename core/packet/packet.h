@@ -13,6 +13,7 @@
 
 #include "base/cursor.h"
 #include "base/hash.h"
+#include "base/listed.h"
 #include "base/memory.h"
 #include "base/overlap.h"
 #include "base/prefixes.h"
@@ -75,27 +76,50 @@ int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *fra
 void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t ts, uint64_t number,
                       uint8_t source, struct mb_packet *out);
 
-/* A frame that a worker has something to do with (packet/shard.h). */
-struct mb__portion {
-    int64_t ts;       /* mended as all times are */
-    int64_t before;   /* the same of the frame before it */
-    uint32_t frame;   /* which one of the burst */
-    uint32_t owner;   /* the worker that all of it belongs to, or MB__SHARD_ALL */
-    uint32_t packets; /* decoded; 0: it is another worker's, but begins a tick of the clock */
-    bool brief;       /* it is brief: its one packet is not decoded */
-};
+/* ---- one of several workers (packet/shard.h) ------------------------------ */
+
 struct mb__shards;
 
 /* The time of the newest frame of all bursts, ns. */
 int64_t mb__decoder_now(const struct mb__decoder *d);
-/* As mb__decode_burst() for one of several workers (times and packets per frame are
- * in the portions): frames that are seen to be
- * another's are only numbered. In |portions| are those that are not, and those
- * whose time lies in another tick of 2^|tick_shift| ns than that of the frame
- * before: |*count| of them. */
-int mb__decode_portions(struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                        const struct mb_frame *frames, int n, uint8_t source, bool leave_brief,
-                        struct mb__burst *burst, struct mb__portion *portions, int *count);
+/* Lists |n| frames (at most MB_BURST) behind those in |lists|, for each worker of
+ * |shards| its own; a tick is 2^|tick_shift| ns. False: a time goes backward, or there
+ * is no room, and nothing was done. */
+bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
+                     const struct mb_frame *frames, uint32_t n, struct mb__lists *lists);
+/* Lists |n| frames that come next here, whoever owns them. */
+void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link,
+                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list);
+
+/* Some of a worker's list. */
+struct mb__stretch {
+    const struct mb__listed *listed;
+    uint32_t count;
+    uint32_t first;  /* place of the first frame that it is about, listed or not, */
+    uint32_t frames; /* and how many they are */
+    int64_t latest;  /* time of the last of them, mended, unless that is listed; ns */
+    int link;
+};
+
+/* A listed frame with its packets. */
+struct mb__portion {
+    const struct mb__listed *listed;
+    int64_t ts;       /* mended */
+    uint32_t frame;   /* which one of the stretch */
+    uint32_t packets; /* decoded; 0: it is another worker's, but begins a tick of the clock */
+    bool brief;       /* it is brief: its one packet is not decoded */
+};
+
+/* As mb__decode_burst() for one of several workers (times and packets per frame
+ * are in the portions): decodes the frames of |stretch|, or as many as there is room for;
+ * how many. In |portions| are those of this worker, those of all, and those that
+ * begin a tick: |*count| of them, at most MB_BURST. */
+uint32_t mb__decode_stretch(struct mb__decoder *d, const struct mb__shards *shards, int tick_shift,
+                         const struct mb__stretch *stretch, uint8_t source, bool leave_brief, struct mb__burst *burst,
+                         struct mb__portion *portions, int *count);
+
+/* ---- questions ------------------------------------------------------------ */
+
 #define MB__PROTO_BIT(proto) (UINT64_C(1) << (proto))
 
 /* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport

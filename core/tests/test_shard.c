@@ -19,7 +19,9 @@ static uint64_t random_number(void)
 
 static struct mb__shards shards_of(uint32_t count)
 {
-    return (struct mb__shards){.count = count, .key = {random_number() | 1, random_number(), random_number()}};
+    static struct mb__hash_key key;
+    mb__hash_key_init(&key, random_number());
+    return (struct mb__shards){.count = count, .key = &key};
 }
 
 static void random_addr(struct mb_addr *a, bool v6)
@@ -76,9 +78,9 @@ static void test_neighbours(void)
     struct mb__shards s = shards_of(4);
     uint32_t had[4] = {0};
     for (uint32_t n = 0; n < 100000; n++) {
-        uint8_t client[4] = {10, 0, (uint8_t)(n / 1000), 1}, server[4] = {10, 1, 0, 1};
-        uint64_t from = mb__shard_end_v4(client, (uint16_t)(1024 + n % 1000)), to = mb__shard_end_v4(server, 80);
-        had[mb__shard_of_ends(&s, from, to)]++;
+        uint16_t port = (uint16_t)(1024 + n % 1000);
+        uint8_t ends[12] = {10, 0, (uint8_t)(n / 1000), 1, 10, 1, 0, 1, (uint8_t)(port >> 8), (uint8_t)port, 0, 80};
+        had[mb__shard_of_hash(&s, mb__shard_hash_v4(s.key, ends, 6))]++;
     }
     for (int i = 0; i < 4; i++)
         CHECK(had[i] > 23000 && had[i] < 27000);

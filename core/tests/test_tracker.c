@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_tracker -- counts of addresses: found again, run out, bounded */
-#include "detect/tracker.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "detect/quiet.h"
+#include "detect/tracker.h"
 #include "test.h"
 
 static struct mb_addr address(uint32_t n)
@@ -60,10 +64,62 @@ static void test_bounded(void)
     mb__tracker_free(t);
 }
 
+/* ---- periods in which nothing more is said ------------------------------------ */
+
+static void test_quiet_periods(void)
+{
+    struct mb__quiet *q = mb__quiet_new();
+    struct mb_addr a = address(1), b = address(2);
+    struct mb__track_key key = mb__track_key(7, 1, MB_TRACK_SRC, &a, &a), other = mb__track_key(7, 1, MB_TRACK_SRC, &b, &b);
+    CHECK(!mb__quiet_at(q, &key, 5));
+    mb__quiet_set(q, &key, 100);
+    CHECK(mb__quiet_at(q, &key, 5));
+    CHECK(mb__quiet_at(q, &key, 100));
+    CHECK(!mb__quiet_at(q, &key, 101));
+    CHECK(!mb__quiet_at(q, &other, 5));
+    mb__quiet_set(q, &key, 300);
+    CHECK(mb__quiet_at(q, &key, 200));
+    uint32_t kept = 0;
+    for (uint32_t n = 0; n < 100000; n++) { /* more than there are slots: some are forgotten, none is made up */
+        struct mb_addr host = address(n);
+        struct mb__track_key of = mb__track_key(8, 1, MB_TRACK_SRC, &host, &host);
+        mb__quiet_set(q, &of, n);
+        CHECK(mb__quiet_at(q, &of, n) && !mb__quiet_at(q, &of, (int64_t)n + 1));
+        of.id = 9;
+        kept += mb__quiet_at(q, &of, 0);
+    }
+    CHECK_INT(kept, 0);
+    mb__quiet_free(q);
+}
+
+/* One process writes two slots' worth of periods over each other, another reads: no half is ever seen. */
+static void test_quiet_while_written(void)
+{
+    struct mb__quiet *q = mb__quiet_new();
+    pid_t writer = fork();
+    for (int64_t n = 1; writer == 0; n++) {
+        struct mb_addr a = address((uint32_t)n);
+        struct mb__track_key key = mb__track_key((uint32_t)n, 1, MB_TRACK_SRC, &a, &a);
+        mb__quiet_set(q, &key, n);
+    }
+    uint32_t wrong = 0;
+    for (int64_t n = 1; n < 3000000; n++) {
+        struct mb_addr a = address((uint32_t)n);
+        struct mb__track_key key = mb__track_key((uint32_t)n, 1, MB_TRACK_SRC, &a, &a);
+        wrong += mb__quiet_at(q, &key, n + 1); /* its period never reaches that far */
+    }
+    CHECK_INT(wrong, 0);
+    kill(writer, SIGKILL);
+    waitpid(writer, NULL, 0);
+    mb__quiet_free(q);
+}
+
 int main(void)
 {
     RUN(test_keys);
     RUN(test_entries);
     RUN(test_bounded);
+    RUN(test_quiet_periods);
+    RUN(test_quiet_while_written);
     return test_done();
 }

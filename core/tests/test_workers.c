@@ -56,10 +56,12 @@ static int read_some(void *arg, uint8_t *p, size_t size, uint64_t offset)
 static uint64_t take_all(struct mb__tap *t, uint64_t keep, unsigned pause)
 {
     uint32_t calls = 0;
+    const struct mb__tap_reader reader = {.read = read_some, .arg = &calls};
+    const struct mb__index *index;
     uint64_t begin = mb__tap_position(t), wrong = 0;
     for (;;) {
         uint64_t at = mb__tap_position(t), kept = at - begin < keep ? at - begin : keep;
-        int n = mb__tap_take(t, at - kept, read_some, &calls);
+        int n = mb__tap_take(t, at - kept, &reader, &index);
         if (n == MB__SOURCE_IDLE)
             continue;
         if (n <= 0)
@@ -98,11 +100,93 @@ static void test_tap_keeps_no_more_than_it_has(void)
 {
     struct mb__tap *t = mb__tap_new(1);
     uint32_t calls = 0;
+    const struct mb__tap_reader reader = {.read = read_some, .arg = &calls};
+    const struct mb__index *index;
     int n;
     mb__tap_join(t, 0);
-    while ((n = mb__tap_take(t, 0, read_some, &calls)) > 0 || n == MB__SOURCE_IDLE)
+    while ((n = mb__tap_take(t, 0, &reader, &index)) > 0 || n == MB__SOURCE_IDLE)
         ;
     CHECK_INT(n, MB_ELIMIT);
+    mb__tap_free(t);
+}
+
+/* ---- what one worker finds in a chunk, for all --------------------------------- */
+
+/* Frames are numbers of four bytes here; worker |n| of three has those with the rest n. */
+static void find_numbers(void *arg, const uint8_t *p, const uint8_t *end, struct mb__index *index)
+{
+    uint32_t *worker = arg, number;
+    if (!index->known)
+        index->lists.latest = *worker;
+    for (; end - p >= 4 && index->lists.total < MB__LIST_FRAMES && !index->last; p += 4) {
+        memcpy(&number, p, sizeof number);
+        struct mb__listed *out = &index->lists.frame[number % 3][index->lists.count[number % 3]++];
+        out->frame = (struct mb_frame){.data = p, .ts = number};
+        out->place = (uint16_t)index->lists.total++;
+        index->lists.latest = number;
+        index->last = number % 100000 == 99999; /* every now and then all look for themselves */
+        index->end += 4;
+    }
+    index->last |= end - p >= 4;
+}
+
+static int read_numbers(void *arg, uint8_t *p, size_t size, uint64_t offset)
+{
+    (void)arg;
+    size_t n = offset % 3 + 16000 < size ? offset % 3 + 16000 : size; /* numbers lie across chunks */
+    n = TOTAL - offset < n ? (size_t)(TOTAL - offset) : n;
+    for (size_t i = 0; i < n; i++)
+        p[i] = (uint8_t)((offset + i) / 4 >> 8 * ((offset + i) % 4));
+    return (int)n;
+}
+
+/* Whether worker |own| meets each number once, in lists or by itself. */
+static bool meets_its_numbers(struct mb__tap *t, uint32_t own, uint32_t *indexed)
+{
+    const struct mb__tap_reader reader = {.read = read_numbers, .look = find_numbers, .arg = &own, .prompt = true};
+    const struct mb__index *index;
+    uint64_t at = mb__tap_position(t);
+    uint32_t next = 0, wrong = 0;
+    for (int n; (n = mb__tap_take(t, at, &reader, &index)) > 0 || n == MB__SOURCE_IDLE;) {
+        if (index != NULL) {
+            uint32_t end = next + index->lists.total, of = 0;
+            for (; next < end; next++) {
+                const struct mb__listed *listed = &index->lists.frame[own][of];
+                if (next % 3 != own)
+                    continue;
+                wrong += listed->frame.ts != next || memcmp(listed->frame.data, &next, 4) != 0;
+                of++;
+            }
+            wrong += of != index->lists.count[own] || index->begin != at || index->end != at + 4 * index->lists.total;
+            *indexed += index->lists.total;
+            at = index->end;
+        }
+        for (; (index == NULL || index->last) && mb__tap_position(t) - at >= 4; at += 4, next++)
+            wrong += memcmp(mb__tap_at(t, at), &next, 4) != 0;
+    }
+    return wrong == 0 && next == TOTAL / 4;
+}
+
+static void test_what_one_finds_is_for_all(void)
+{
+    struct mb__tap *t = mb__tap_new(3);
+    pid_t child[3];
+    for (uint32_t user = 0; user < 3; user++) {
+        child[user] = fork();
+        if (child[user] != 0)
+            continue;
+        uint32_t indexed = 0;
+        mb__tap_join(t, user);
+        bool well = meets_its_numbers(t, user, &indexed);
+        well &= user == 2 || meets_its_numbers(t, user, &indexed); /* another source */
+        mb__tap_leave(t);
+        _exit(well && indexed > TOTAL / 8 ? 0 : 1);
+    }
+    for (int user = 0; user < 3; user++) {
+        int status = 1;
+        waitpid(child[user], &status, 0);
+        CHECK_INT(status, 0);
+    }
     mb__tap_free(t);
 }
 
@@ -287,6 +371,7 @@ int main(void)
     RUN(test_ring_has_no_end);
     RUN(test_tap_of_several);
     RUN(test_tap_keeps_no_more_than_it_has);
+    RUN(test_what_one_finds_is_for_all);
     RUN(test_lanes_come_in_order);
     RUN(test_what_all_write_comes_once);
     RUN(test_a_failure_ends_it);

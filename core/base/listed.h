@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* listed -- which frames are whose, found by one worker for all
+ *
+ *   frames of a chunk   0  1  2  3  4  5 ...      who reads the chunk lists them
+ *                       |  |  |  |  |  |
+ *   list of worker 0    0     2     4 ...         its own, those that all decode,
+ *   list of worker 1       1  2  3     5 ...      and those that begin a tick of the clock
+ *
+ * A list says nothing of the frames between its own: they are other workers',
+ * no time in them goes backward, and none begins a tick.
+ */
+#ifndef MB_BASE_LISTED_H
+#define MB_BASE_LISTED_H
+
+#include <stdint.h>
+
+#include "mosbox.h"
+
+#define MB__SHARD_ALL UINT8_MAX /* an owner: all workers have to decode the frame */
+
+_Static_assert(MB_WORKERS_MAX <= MB__SHARD_ALL, "an owner is a byte");
+
+enum mb__shape {
+    MB__SHAPE_OTHER, /* it has to be decoded layer by layer */
+    MB__SHAPE_PLAIN, /* as mb__frame_is_plain() says, of TCP or of UDP that is no tunnel's */
+    MB__SHAPE_BRIEF  /* as mb__frame_is_brief() says */
+};
+
+struct mb__listed {
+    struct mb_frame frame;
+    int64_t before;        /* the time of the frame before, mended as the decoder does it (packet/packet.h) */
+    uint32_t hash;         /* of its flow, known by its ends alone; 0 if it has to be decoded */
+    uint16_t place;        /* among the frames that were listed together */
+    uint8_t owner;         /* the worker that all of it belongs to, or MB__SHARD_ALL */
+    uint8_t shape;         /* enum mb__shape */
+};
+
+#define MB__LIST_FRAMES 4096 /* room in a list */
+
+struct mb__lists {
+    int64_t latest;                           /* time of the last frame, ns */
+    uint32_t total;                           /* frames, listed or not */
+    uint32_t count[MB_WORKERS_MAX];           /* frames in each list */
+    struct mb__listed *frame[MB_WORKERS_MAX]; /* MB__LIST_FRAMES of room each */
+};
+
+#endif

@@ -29,7 +29,7 @@ enum mb__shape {
 struct mb__listed {
     struct mb_frame frame;
     int64_t before;        /* the time of the frame before, mended as the decoder does it (packet/packet.h) */
-    uint32_t hash;         /* of its flow, known by its ends alone; 0 if it has to be decoded */
+    uint32_t hash;         /* of its flow, if it is plain and whole, known by its ends alone */
     uint16_t place;        /* among the frames that were listed together */
     uint8_t owner;         /* the worker that all of it belongs to, or MB__SHARD_ALL */
     uint8_t shape;         /* enum mb__shape */

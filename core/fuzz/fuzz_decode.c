@@ -2,14 +2,16 @@
 /* fuzz_decode -- any frames, of any link type, leave every offset inside its buffer
  *
  * Input: a byte of options, then frames: link type, 16 bits of length, a byte
- * of time to the next one, bytes. Two decoders see the same frames and must
- * say the same; an Ethernet frame's IPv4 datagram must look the same as a
- * frame of its own (the decoder's short way against its long one).
+ * of time to the next one, bytes. Two decoders see the same frames, one in bursts
+ * and one as a worker does, and must say the same; what a frame shows to workers
+ * without being decoded must be so; an Ethernet frame's IPv4 datagram must look the
+ * same as a frame of its own (the decoder's short way against its long one).
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "packet/packet.h"
+#include "packet/shard.h"
 
 static const int links[] = {1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 276, 147};
 
@@ -22,13 +24,17 @@ struct run {
     struct mb__memory memory;
     struct mb_stats stats;
     struct mb__decoder *decoder;
-    struct mb_packet out[MB__MAX_LAYERS];
+    struct mb__burst burst;
+    struct mb_packet *out; /* what is in the burst */
     int n;
 };
+
+typedef void (*decode_fn)(struct run *r, int link, const struct mb_frame *frame);
 
 static void start(struct run *r, uint8_t options)
 {
     memset(r, 0, sizeof *r);
+    r->out = r->burst.packet;
     r->config.decap = options & 1 ? MB_TUNNEL_DEFAULT : options;
     r->config.max_tunnels = options >> 5;
     r->config.max_fragments = 1 + (options & 6);
@@ -40,6 +46,7 @@ static void start(struct run *r, uint8_t options)
     mb__hash_key_init(&r->key, 7);
     r->decoder = mb__decoder_new(&r->config, &r->key, &r->memory, &r->stats);
     assert(r->decoder != NULL);
+    mb__decoder_share(r->decoder, &r->stats);
 }
 
 static void stop(struct run *r)
@@ -114,10 +121,44 @@ static void check_quote(const struct run *r, const struct mb_packet *p)
     assert(error.type == p->icmp_type && (error.seq == 0 || quoted.ip_proto == 6));
 }
 
-static void decode_frame(struct run *r, int link, const struct mb_frame *frame, uint64_t number)
+static void in_bursts(struct run *r, int link, const struct mb_frame *frame)
 {
-    memset(r->out, 0, sizeof r->out);
-    r->n = mb__decode(r->decoder, link, frame, number, r->out);
+    assert(mb__decode_burst(r->decoder, link, frame, 1, 0, false, &r->burst) == 1);
+    assert(r->burst.packets[0] == r->burst.total);
+}
+
+/* What |listed| says of a frame is what its packets are: all of one worker, who is their owner. */
+static void check_listed(const struct mb__shards *shards, const struct mb__listed *listed, const struct run *r)
+{
+    if (listed->owner == MB__SHARD_ALL)
+        return;
+    assert(r->burst.total == 1);
+    if (!mb__packet_has_flow(r->out) || !(r->out->flags & MB_PKT_L4))
+        return;
+    assert(mb__shard_of_packet(shards, r->out) == listed->owner);
+    assert(listed->shape == MB__SHAPE_OTHER || listed->hash == r->out->hash);
+}
+
+/* As the only worker, who has to give the same; what it would know of three. */
+static void as_a_worker(struct run *r, int link, const struct mb_frame *frame)
+{
+    struct mb__shards alone = {.count = 1, .key = &r->key}, three = {.count = 3, .key = &r->key};
+    struct mb__listed listed, of_three;
+    struct mb__portion portion[MB_BURST];
+    int count = 0;
+    mb__list_all(r->decoder, &alone, link, frame, 1, &listed);
+    mb__list_all(r->decoder, &three, link, frame, 1, &of_three);
+    struct mb__stretch stretch = {.listed = &listed, .count = 1, .frames = 1, .link = link};
+    assert(mb__decode_stretch(r->decoder, &alone, 20, &stretch, 0, false, &r->burst, portion, &count) == 1);
+    assert(count == 1 && portion[0].packets == (uint32_t)r->burst.total);
+    check_listed(&three, &of_three, r);
+}
+
+static void decode_frame(struct run *r, decode_fn decode, int link, const struct mb_frame *frame)
+{
+    memset(r->out, 0, MB__MAX_LAYERS * sizeof *r->out);
+    decode(r, link, frame);
+    r->n = r->burst.total;
     assert(r->n >= 1 && r->n <= MB__MAX_LAYERS);
     for (int i = 0; i < r->n; i++) {
         check_packet(&r->out[i], frame);
@@ -141,7 +182,8 @@ static void check_alone(const struct run *r, const struct mb_frame *frame)
     inner.data += 14;
     inner.caplen -= 14;
     inner.wirelen = inner.wirelen > 14 ? inner.wirelen - 14 : 0;
-    decode_frame(&alone, 228, &inner, r->out[0].number);
+    decode_frame(&alone, in_bursts, 228, &inner);
+    alone.out[0].number = r->out[0].number;
     struct mb_packet ours = r->out[0], *other = &alone.out[0];
     if (((ours.flags | other->flags) & MB_PKT_TUNNELLED) == 0) {
         ours.frame = other->frame;
@@ -155,10 +197,10 @@ static void check_alone(const struct run *r, const struct mb_frame *frame)
 }
 
 /* Both decoders on one frame. */
-static void check_frame(struct run *a, struct run *b, int link, const struct mb_frame *frame, uint64_t number)
+static void check_frame(struct run *a, struct run *b, int link, const struct mb_frame *frame)
 {
-    decode_frame(a, link, frame, number);
-    decode_frame(b, link, frame, number);
+    decode_frame(a, in_bursts, link, frame);
+    decode_frame(b, as_a_worker, link, frame);
     assert(a->n == b->n);
     for (int i = 0; i < a->n; i++)
         assert(same(&a->out[i], &b->out[i]));
@@ -204,8 +246,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     start(&a, options);
     start(&b, options);
-    for (uint64_t number = 1; next_frame(&c, &link, &frame); number++) {
-        check_frame(&a, &b, link, &frame, number);
+    while (next_frame(&c, &link, &frame)) {
+        check_frame(&a, &b, link, &frame);
         free((void *)frame.data);
     }
     assert(memcmp(&a.stats, &b.stats, sizeof a.stats) == 0);

@@ -323,16 +323,6 @@ static void count_short(struct mb_stats *s, uint64_t packets, uint64_t tcp)
     s->packets_udp += packets - tcp;
 }
 
-int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
-               struct mb_packet out[MB__MAX_LAYERS])
-{
-    if (!goes_short(d, link) || !is_plain(d, frame) || !decode_short(frame, number, 0, out))
-        return decode_walk(d, link, frame, number, out);
-    out->hash = mb__packet_hash(out, d->config, d->key);
-    count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
-    return 1;
-}
-
 /* ---- bursts --------------------------------------------------------------- */
 
 /* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. */

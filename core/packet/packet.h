@@ -41,19 +41,6 @@ void mb__decoder_free(struct mb__decoder *d);
  * decode is counted in |common| (borrowed). */
 void mb__decoder_share(struct mb__decoder *d, struct mb_stats *common);
 
-/* Decodes |frame| of link type |link| as frame |number| of the run. Fills
- * |out| with 1 to MB__MAX_LAYERS packets, the outermost first, and gives their
- * number: more than one if UDP tunnels were taken off (every packet but the
- * innermost has MB_PKT_HAS_INNER), or if it is an 802.11 aggregate. A frame
- * without IP, a broken one, and a fragment that completes nothing, give one
- * packet without MB_PKT_IP, or with MB_PKT_FRAGMENT, or without MB_PKT_L4, which
- * no flow may be given: see mb__packet_has_flow(). An anomaly alone does not make a packet unfit, except
- * for wrong checksums where they are to be verified.
- * Counts what it meets in the stats, anomalies too; the frames themselves
- * (frames, frame_bytes, backward_time) are for the caller to count. |ts| is
- * taken as it is and source is left 0. */
-int mb__decode(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
-               struct mb_packet out[MB__MAX_LAYERS]);
 /* Frames that were decoded together. */
 struct mb__burst {
     int64_t ts[MB_BURST];               /* of each frame, never before the one before it */
@@ -64,12 +51,21 @@ struct mb__burst {
     struct mb_packet packet[MB__BATCH]; /* those of one frame after those of the other */
 };
 
-/* Decodes one frame of |frames| after the other, as long as there is room for
- * whatever the next may give: |n| of them, or fewer. Their number. The decoder
- * numbers them from 1 on; no time goes backward (such frames are counted and get
- * the time of the one before) or beyond MB__LATEST. Packets get |source|. Brief
- * frames (see segment.h) are left as they are if |leave_brief|; flow keys are then
- * of addresses and ports alone. */
+/* Decodes one frame of |frames| after the other, of link type |link|, as long as
+ * there is room for whatever the next may give: |n| of them, or fewer. Their number.
+ * The decoder numbers them from 1 on; no time goes backward (such frames are
+ * counted and get the time of the one before) or beyond MB__LATEST. Packets get
+ * |source|. Brief frames (see segment.h) are left as they are if |leave_brief|;
+ * flow keys are then of addresses and ports alone.
+ * A frame gives 1 to MB__MAX_LAYERS packets, the outermost first: more than one if
+ * UDP tunnels were taken off (every packet but the innermost has MB_PKT_HAS_INNER),
+ * or if it is an 802.11 aggregate. A frame without IP, a broken one, and a fragment
+ * that completes nothing, give one packet without MB_PKT_IP, or with MB_PKT_FRAGMENT,
+ * or without MB_PKT_L4, which no flow may be given: see mb__packet_has_flow(). An
+ * anomaly alone does not make a packet unfit, except for wrong checksums where
+ * they are to be verified.
+ * Counts what it meets in the stats, anomalies too; the frames themselves (frames,
+ * frame_bytes) are for the caller to count. */
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
                      bool leave_brief, struct mb__burst *burst);
 /* Decodes a brief frame after all; it was counted. |ts|: as the burst has it. */

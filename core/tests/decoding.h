@@ -12,8 +12,8 @@ struct decoding {
     struct mb__memory memory;
     struct mb_stats stats;
     struct mb__decoder *decoder;
-    uint64_t frames;
-    struct mb_packet out[MB__MAX_LAYERS];
+    struct mb__burst burst;
+    struct mb_packet *out; /* what the last frame gave */
 };
 
 /* A fixture with roomy limits. Change its config before decoding_start(). */
@@ -26,6 +26,7 @@ static inline void decoding_init(struct decoding *d)
     d->config.timeout_fragment = 30 * INT64_C(1000000000);
     d->memory.limit = 1 << 22;
     mb__hash_key_init(&d->key, 1);
+    d->out = d->burst.packet;
 }
 
 static inline void decoding_start(struct decoding *d)
@@ -33,10 +34,17 @@ static inline void decoding_start(struct decoding *d)
     d->decoder = mb__decoder_new(&d->config, &d->key, &d->memory, &d->stats);
 }
 
+/* A burst of one frame: how many packets it gave. */
+static inline int decode_frame(struct decoding *d, int link, const struct mb_frame *frame)
+{
+    mb__decode_burst(d->decoder, link, frame, 1, 0, false, &d->burst);
+    return d->burst.total;
+}
+
 static inline int decode_bytes(struct decoding *d, int link, int64_t ts, const uint8_t *data, size_t len)
 {
     struct mb_frame frame = {.ts = ts, .data = data, .caplen = (uint32_t)len, .wirelen = (uint32_t)len};
-    return mb__decode(d->decoder, link, &frame, ++d->frames, d->out);
+    return decode_frame(d, link, &frame);
 }
 
 /* Ends the frame and decodes it as Ethernet. */

@@ -482,19 +482,19 @@ static void test_snapped(void)
     frame_end(&f);
     struct mb_frame frame = frame_of(&f);
     frame.caplen = 14 + 20 + 32 + 10;
-    mb__decode(d.decoder, 1, &frame, 1, d.out);
+    decode_frame(&d, 1, &frame);
     CHECK_INT(d.out[0].flags, MB_PKT_IP | MB_PKT_L4 | MB_PKT_TRUNCATED);
     CHECK_INT(d.out[0].anomaly, MB_ANOMALY_IP_SNAPPED);
     CHECK_INT(d.out[0].payload_len, 10);
     CHECK_INT(d.out[0].ip_len, 152);
     CHECK_INT(d.out[0].payload_off, 52);
     frame.caplen = 14 + 20 + 20; /* the options are cut off: the payload's place is known */
-    mb__decode(d.decoder, 1, &frame, 1, d.out);
+    decode_frame(&d, 1, &frame);
     CHECK(mb__packet_has_flow(&d.out[0]));
     CHECK_INT(d.out[0].payload_off, 52);
     CHECK_INT(d.out[0].payload_len, 0);
     frame.caplen = 14 + 20 + 19;
-    mb__decode(d.decoder, 1, &frame, 1, d.out);
+    decode_frame(&d, 1, &frame);
     CHECK(!mb__packet_has_flow(&d.out[0]));
 }
 
@@ -879,7 +879,7 @@ static void test_snapped_tunnel(void)
     for (size_t caplen = whole - 3; caplen <= f.len; caplen++) {
         struct mb_frame frame = frame_of(&f);
         frame.caplen = (uint32_t)caplen;
-        CHECK_INT(mb__decode(d.decoder, 1, &frame, 1, d.out), 2);
+        CHECK_INT(decode_frame(&d, 1, &frame), 2);
         CHECK_INT(d.out[1].ip_len, 40 + 8 + 6);
         CHECK_INT(d.out[1].payload_len, caplen < whole ? caplen - (whole - 6) : 6);
         CHECK_INT((d.out[1].flags & MB_PKT_TRUNCATED) != 0, caplen < whole);

@@ -311,7 +311,7 @@ static void test_snapped(void)
     frame_end(&f);
     struct mb_frame frame = frame_of(&f);
     frame.caplen -= 8;
-    mb__decode(d.decoder, 1, &frame, 1, d.out);
+    decode_frame(&d, 1, &frame);
     CHECK(held());
     CHECK_INT(d.memory.used, 0);
 }

@@ -118,7 +118,7 @@ static void test_cut(void)
     for (uint32_t cut = 1; cut <= 16; cut++) {
         struct mb_frame frame = frame_of(&f);
         frame.caplen -= cut;
-        mb__decode(d.decoder, 1, &frame, 1, d.out);
+        decode_frame(&d, 1, &frame);
         mb__tcp_options_read(&d.out[0], &o);
         CHECK_INT(d.out[0].anomalies, BIT(MB_ANOMALY_IP_SNAPPED));
         CHECK_INT(o.mss, cut <= 12 ? 1460 : 0);

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* engine -- the loop that joins the floors: burst, decode, flows, events, out
+/* engine -- the loop that joins the floors, and the life around it
  *
- *   source --frames--> decode a burst --> prefetch buckets --> prefetch flows
- *                                                                  |
- *      writer <-- kept? <-- verdict <-- conversation <-- one packet at a time
- *
- * Only decoding and prefetching work on a burst. All that has an effect is done
- * packet by packet, in order, the clock included: what comes out depends on the
- * packets alone, never on how they were handed over.
+ *   new --> monitors, outputs, rules --> sealed --> run ----------------> finish --> free
+ *                                                   ^  |
+ *                        source -- a burst of frames   frames.c: flows, events, verdicts
+ *                                                      clock: flows expire, timers run out
  */
 #include "engine.h"
 
@@ -23,7 +20,6 @@
 #include "match/filter.h"
 
 #define SECOND 1000000000LL
-#define TICK_SHIFT MB__WHEEL_SHIFT
 #define ENDING_AHEAD 4       /* flows fetched into the cache before their end */
 
 _Static_assert(MB_ANOMALY_COUNT == sizeof(((struct mb_stats *)0)->anomalies) / sizeof(uint64_t),
@@ -233,16 +229,6 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return mb__engine_raise(e, &ev);
 }
 
-/* An anomaly that the decoder has counted. */
-static int decode_anomaly(struct mb_engine *e, const struct mb_packet *p)
-{
-    if (!(*e->global >> MB_EV_ANOMALY & 1))
-        return 0;
-    struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_ANOMALY, .base = MB_EV_ANOMALY,
-                          .reason = p->anomaly};
-    return mb__engine_raise(e, &ev);
-}
-
 int mb_event_define(struct mb_engine *e, uint32_t parent, mb_filter filter, const void *arg, size_t arg_len)
 {
     return mb__event_define(e->events, parent, filter, arg, arg_len);
@@ -309,10 +295,9 @@ int mb_flow_forget(struct mb_engine *e, struct mb_flow *flow)
 
 /* ---- the clock ------------------------------------------------------------ */
 
-/* A tick has passed: flows expire, then timers. */
-static int tick(struct mb_engine *e)
+int mb__engine_tick(struct mb_engine *e)
 {
-    e->tick = e->now >> TICK_SHIFT;
+    e->tick = e->now >> MB__TICK_SHIFT;
     if (e->began == 0)
         e->began = e->now;
     struct mb_flow *flow;
@@ -333,374 +318,18 @@ static int tick(struct mb_engine *e)
     return err < 0 ? err : 0;
 }
 
-/* Moves the packet clock to |ts|. */
-static inline int clock_to(struct mb_engine *e, int64_t ts)
-{
-    if (ts > e->now)
-        e->now = ts;
-    return e->now >> TICK_SHIFT == e->tick ? 0 : tick(e);
-}
-
 int mb_engine_advance(struct mb_engine *e, int64_t ts)
 {
     int err = e->sealed ? 0 : seal(e);
     if (err < 0)
         return err;
     e->running = true;
-    err = clock_to(e, ts > MB__LATEST ? MB__LATEST : ts);
+    err = mb__engine_clock(e, ts > MB__LATEST ? MB__LATEST : ts);
     e->running = false;
     return err;
 }
 
-/* ---- packets -------------------------------------------------------------- */
-
-#define WHOLE (MB_PKT_IP | MB_PKT_L4)
-#define NOT_PLAIN (MB_PKT_FRAGMENT | MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM)
-
-/* Whether a decoded packet may belong to a flow. */
-static inline bool has_flow(const struct mb_engine *e, const struct mb_packet *p)
-{
-    if ((p->flags & (WHOLE | NOT_PLAIN)) == WHOLE)
-        return true;
-    bool bad_sum = p->flags & (MB_PKT_BAD_IP_SUM | MB_PKT_BAD_L4_SUM);
-    if (e->detect != NULL && p->ip_proto == 17) /* rules see what a network card will mend, as Suricata's do */
-        bad_sum = p->flags & MB_PKT_BAD_IP_SUM;
-    return mb__packet_has_flow(p) && !(bad_sum && e->config.checksums == MB_CHECKSUMS_VERIFY);
-}
-
-static bool hears_raw(const struct mb_engine *e)
-{
-    return *e->global >> MB_EV_RAW & 1;
-}
-
-static int raise_raw(struct mb_engine *e, const struct mb_packet *p)
-{
-    if (!hears_raw(e))
-        return 0;
-    struct mb_event ev = {.engine = e, .packet = p, .ts = e->now, .id = MB_EV_RAW, .base = MB_EV_RAW};
-    return mb__engine_raise(e, &ev);
-}
-
-/* A packet that no host takes: rules see it all the same, and with a bad
- * checksum also the flow that it claims to belong to. */
-static void judge_stray(struct mb_engine *e, const struct mb_packet *p)
-{
-    int side = MB_CLIENT;
-    bool whole = p->flags & MB_PKT_L4 && !(p->flags & MB_PKT_FRAGMENT);
-    mb__engine_judge(e, whole && e->detect != NULL ? mb__flows_find(&e->flows, p, &side) : NULL, side, p);
-}
-
-/* A packet that belongs to no flow and starts none. */
-static int stray(struct mb_engine *e, const struct mb_packet *p)
-{
-    if (p->flags & MB_PKT_IP && !(p->flags & MB_PKT_FRAGMENT))
-        e->stats.orphans++;
-    judge_stray(e, p);
-    return 0;
-}
-
-static inline int process_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably)
-{
-    int err = p->anomaly != 0 ? decode_anomaly(e, p) : 0;
-    if (err < 0)
-        return err;
-    return has_flow(e, p) ? mb__conversation_packet(e, p, probably) : stray(e, p);
-}
-
-/* What the |count| packets of one frame do; their flows are probably in the
- * slots |probably|. */
-__attribute__((always_inline)) static inline int process_frame(struct mb_engine *e, const struct mb_packet *packets,
-                                                              const uint32_t *probably, int count)
-{
-    int err = clock_to(e, packets[0].ts);
-    e->dropped = false;
-    if (err >= 0)
-        err = raise_raw(e, &packets[0]);
-    for (int i = 0; i < count && err >= 0; i++)
-        err = process_packet(e, &packets[i], probably[i]);
-    return err;
-}
-
-static int write_frame(struct mb_engine *e, int link, const struct mb_frame *frame)
-{
-    if (link != mb__writer_link(e->writer))
-        return mb__engine_fail(e, MB_ELINKTYPE, "a pcap file has one link type: frame %llu is of %d, the file of %d",
-                               (unsigned long long)e->stats.frames, link, mb__writer_link(e->writer));
-    int err = mb_writer_put(e->writer, frame);
-    if (err < 0 && err != MB_EPIPE)
-        mb__engine_fail(e, err, "cannot write packets: %s", mb_error_text(err));
-    return err;
-}
-
-static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
-{
-    if (e->dropped) {
-        e->stats.dropped++;
-        return 0;
-    }
-    e->stats.kept++;
-    return e->writer == NULL ? 0 : write_frame(e, link, frame);
-}
-
-#define EVENTS_WITH_PACKETS (1ull << MB_EV_RAW | 1ull << MB_EV_PACKET | MB__EVENTS_OF_BYTES | MB__PROTO_EVENTS)
-
-/* Whether brief frames may be left undecoded: a flow is known by its ends alone, and
- * nobody wants to see packets or bytes. If somebody does now and then, it is
- * quicker to decode all of them than to find out which. */
-static bool leaves_brief(const struct mb_engine *e)
-{
-    return e->detect == NULL && !e->config.key_vlan && !e->config.key_tunnel && e->streams.history == 0 &&
-           !(mb__events_wanted(e->events) & EVENTS_WITH_PACKETS);
-}
-
-/* Frame |n| of the burst, which was left brief, is decoded after all. */
-static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint32_t n, int64_t ts,
-                         struct mb_packet *out)
-{
-    mb__decode_brief(e->decoder, frame, ts, e->burst.first + n, e->source, out);
-}
-
-/* What a brief frame does, without decoding it: 1, or 0 if that cannot be, or < 0.
- * The clock shows its time. */
-static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash,
-                             uint32_t *probably)
-{
-    if (hears_raw(e))
-        return 0;
-    if (*probably == 0) /* a frame of this burst may have begun it */
-        *probably = mb__flows_guess(&e->flows, hash);
-    return mb__conversation_brief(e, frame, ts, *probably);
-}
-
-static inline int process_brief(struct mb_engine *e, const struct mb_frame *frame, int n, int at, uint32_t *probably)
-{
-    int64_t ts = e->burst.ts[n];
-    int err = clock_to(e, ts);
-    e->dropped = false;
-    if (err < 0 || (err = pass_brief(e, frame, ts, e->burst.hash[at], probably)) != 0)
-        return err;
-    decode_brief(e, frame, (uint32_t)n, ts, &e->burst.packet[at]);
-    return process_frame(e, &e->burst.packet[at], probably, 1);
-}
-
-/* The flows of |n| packets of the burst, from |at| on, will be needed: fetches them,
- * and notes in which slots they probably are. */
-static inline void prefetch_flows(const struct mb_engine *e, int at, int n, uint32_t *probably)
-{
-    for (; n > 0; at++, n--)
-        probably[at] = mb__flows_prefetch_flow(&e->flows, e->burst.hash[at]);
-}
-
-/* The same for the first packets of a new burst; for all of them the buckets. */
-static inline void prefetch_burst(const struct mb_engine *e, uint32_t *probably)
-{
-    for (int i = 0; i < e->burst.total; i++)
-        mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
-    prefetch_flows(e, 0, MB__AHEAD, probably);
-}
-
-/* As many of the frames as fill the burst; their number in |*frames_done|. */
-static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
-{
-    struct mb__burst *b = &e->burst;
-    uint32_t probably[MB__BATCH + MB__AHEAD]; /* slots of the packets' flows */
-    int err = 0, at = 0, done = 0;
-    int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, leaves_brief(e), b);
-    prefetch_burst(e, probably);
-    do { /* a stop takes effect after the frame, however many were read ahead */
-        const struct mb_frame *frame = &frames[done];
-        int brief = b->packets[done] == 0, places = brief ? 1 : b->packets[done];
-        prefetch_flows(e, at + MB__AHEAD, places, probably);
-        e->stats.frames++;
-        e->stats.frame_bytes += frame->wirelen;
-        err = brief ? process_brief(e, frame, done, at, &probably[at])
-                    : process_frame(e, &b->packet[at], &probably[at], places);
-        if (err >= 0)
-            err = pass_on(e, link, frame);
-        at += places;
-        done++;
-    } while (done < taken && err >= 0 && !e->stop);
-    mb__decoder_release(e->decoder);
-    *frames_done = done;
-    return err;
-}
-
-/* ---- one of several workers ------------------------------------------------ */
-
-/* A frame that all workers decode, some of whose packets are this one's. What
- * was done with a packet of another is not known here: no verdict can be given
- * on such a frame. */
-static int process_common(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb_packet *packets,
-                          const uint32_t *probably, int count)
-{
-    bool first = mb__shard_of_packet(&e->shards, &packets[0]) == e->shards.own, split = !first;
-    int err = first ? raise_raw(e, &packets[0]) : 0;
-    for (int i = 0; i < count && err >= 0; i++) {
-        e->order.step = MB__STEP_PACKET | (uint64_t)i * MB__STEPS_A_PACKET;
-        if (mb__shard_of_packet(&e->shards, &packets[i]) == e->shards.own) {
-            err = process_packet(e, &packets[i], probably[i]);
-        } else {
-            split = true;
-            err = mb__related(e, &packets[i]);
-            if (e->detect != NULL)
-                mb__detect_see(e->detect, &packets[i]);
-        }
-    }
-    if (err >= 0 && split && e->dropped)
-        return mb__engine_fail(e, MB_ESTATE, "frame %llu was to be dropped, but other workers have a part in it: use one",
-                               (unsigned long long)e->order.frame);
-    return err >= 0 && first ? pass_on(e, link, frame) : err;
-}
-
-/* A frame of this worker's, or of all. */
-static int process_portion(struct mb_engine *e, int link, const struct mb__portion *p, int at, uint32_t *probably)
-{
-    struct mb_packet *packets = &e->burst.packet[at];
-    const struct mb_frame *frame = &p->listed->frame;
-    e->dropped = false;
-    if (p->brief) {
-        int done = pass_brief(e, frame, p->ts, e->burst.hash[at], probably);
-        if (done != 0)
-            return done < 0 ? done : pass_on(e, link, frame);
-        decode_brief(e, frame, p->frame, p->ts, packets);
-    }
-    e->order.step = MB__STEP_PACKET;
-    e->order.flow = 0;
-    if (p->listed->owner == MB__SHARD_ALL)
-        return process_common(e, link, frame, packets, probably, (int)p->packets);
-    int err = raise_raw(e, packets);
-    if (err >= 0)
-        err = process_packet(e, packets, probably[0]);
-    return err < 0 ? err : pass_on(e, link, frame);
-}
-
-/* The run comes to frame |n| of a burst, at |ts|; those before it are done, the
- * last of them at |before|. */
-static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n, int64_t before)
-{
-    if (e->detect != NULL && n > 0)
-        mb__detect_clock(e->detect, base + n, before, link);
-    e->stats.frames = e->order.frame = base + n + 1;
-}
-
-/* |done| frames of a burst are done; |all|: the rest of them were others', in one
- * tick with the last that was not. */
-static void note_burst(struct mb_engine *e, int link, uint32_t done, bool all)
-{
-    if (all && done > 0) {
-        e->now = mb__decoder_now(e->decoder);
-        if (e->detect != NULL)
-            mb__detect_clock(e->detect, e->stats.frames, e->now, link);
-    }
-    if (e->progress != NULL)
-        atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
-}
-
-/* Whether this worker counts the bytes of the frame. */
-static bool counts(const struct mb_engine *e, const struct mb__listed *listed)
-{
-    return listed->owner == e->shards.own || (listed->owner == MB__SHARD_ALL && e->shards.own == 0);
-}
-
-/* As run_burst(), for the flows of this worker. */
-static int run_stretch(struct mb_engine *e, const struct mb__stretch *stretch, uint32_t *frames_done)
-{
-    struct mb__portion portions[MB_BURST];
-    uint32_t probably[MB__BATCH + MB__AHEAD];
-    struct mb__burst *b = &e->burst;
-    uint64_t base = e->stats.frames;
-    int err = 0, at = 0, next = 0, count;
-    uint32_t done = mb__decode_stretch(e->decoder, &e->shards, TICK_SHIFT, stretch, e->source, leaves_brief(e), b,
-                                       portions, &count);
-    prefetch_burst(e, probably);
-    for (; next < count && err >= 0 && !e->stop; next++) {
-        const struct mb__portion *p = &portions[next];
-        int places = (int)p->packets;
-        prefetch_flows(e, at + MB__AHEAD, places, probably);
-        note_frame(e, stretch->link, base, p->frame, p->listed->before);
-        if (counts(e, p->listed)) {
-            e->stats.frame_bytes += p->listed->frame.wirelen;
-            e->stats.backward_time += p->listed->frame.ts < p->listed->before;
-        }
-        err = clock_to(e, p->ts);
-        if (err >= 0 && places > 0)
-            err = process_portion(e, stretch->link, p, at, &probably[at]);
-        at += places;
-    }
-    bool all = next == count && err >= 0;
-    if (all)
-        e->stats.frames = base + done;
-    else
-        done = (uint32_t)(e->stats.frames - base);
-    note_burst(e, stretch->link, done, all);
-    mb__decoder_release(e->decoder);
-    *frames_done = done;
-    return err;
-}
-
-/* All of a stretch, or up to a stop. */
-static int run_list(struct mb_engine *e, struct mb__stretch stretch)
-{
-    int err;
-    do {
-        uint32_t step;
-        err = run_stretch(e, &stretch, &step);
-        stretch.first += step;
-        stretch.frames -= step;
-        for (; stretch.count > 0 && stretch.listed->place < stretch.first; stretch.count--)
-            stretch.listed++;
-    } while (stretch.frames > 0 && err >= 0 && !e->stop);
-    return err;
-}
-
-void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress)
-{
-    e->shards = (struct mb__shards){.count = count, .own = own, .key = &e->key};
-    e->shards.joins = e->config.icmp_joins ? &e->config : NULL;
-    e->progress = progress;
-    mb__decoder_share(e->decoder, own == 0 ? &e->stats : &e->uncounted);
-}
-
-/* For whoever reads a chunk of the capture: struct mb__lister. */
-static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint32_t n, bool known,
-                        struct mb__lists *lists)
-{
-    const struct mb_engine *e = arg;
-    if (!known)
-        lists->latest = mb__decoder_now(e->decoder);
-    return mb__list_frames(e->decoder, &e->shards, link, TICK_SHIFT, frames, n, lists);
-}
-
-/* Frames that this worker alone has found. */
-static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
-{
-    struct mb__listed list[MB_BURST];
-    mb__list_all(e->decoder, &e->shards, link, frames, (uint32_t)n, list);
-    return run_list(
-        e, (struct mb__stretch){.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link});
-}
-
-static int run_sheet(struct mb_engine *e, const struct mb__sheet *sheet)
-{
-    if (sheet->frame != NULL)
-        return run_own(e, sheet->link, sheet->frame, sheet->n);
-    return run_list(e, (struct mb__stretch){.listed = sheet->listed,
-                                            .count = sheet->count,
-                                            .first = sheet->first,
-                                            .frames = (uint32_t)sheet->n,
-                                            .latest = sheet->latest,
-                                            .link = sheet->link});
-}
-
 /* ---- the run -------------------------------------------------------------- */
-
-static int run_frames(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
-{
-    int err = 0;
-    for (int done = 0, step = 0; done < n && err >= 0 && (done == 0 || !e->stop); done += step)
-        err = run_burst(e, link, frames + done, n - done, &step);
-    return err;
-}
 
 static int run(struct mb_engine *e, const struct mb__sheet *sheet)
 {
@@ -710,7 +339,7 @@ static int run(struct mb_engine *e, const struct mb__sheet *sheet)
     if (err < 0)
         return err;
     e->running = true;
-    err = e->shards.count > 1 ? run_sheet(e, sheet) : run_frames(e, sheet->link, sheet->frame, sheet->n);
+    err = mb__frames_run(e, sheet);
     e->running = false;
     return err;
 }
@@ -735,24 +364,13 @@ static int run_idle(struct mb_engine *e, const struct mb_source *source)
     return mb_engine_advance(e, now.tv_sec * SECOND + now.tv_nsec);
 }
 
-/* The next frames of |source|: how many, or what mb__source_burst() answers. */
-static int next_sheet(struct mb_engine *e, struct mb_source *source, struct mb__sheet *sheet)
-{
-    if (e->shards.count > 1) {
-        const struct mb__lister lister = {list_frames, e};
-        return mb__source_sheet(source, &lister, sheet);
-    }
-    sheet->frame = sheet->own;
-    return sheet->n = mb__source_burst(source, sheet->own, MB_BURST, &sheet->link);
-}
-
 int mb_engine_run(struct mb_engine *e, struct mb_source *source, uint64_t max_packets)
 {
     struct mb__sheet sheet;
     uint64_t done = 0;
     int err = 0;
     while (!e->stop && (max_packets == 0 || done < max_packets)) {
-        int n = next_sheet(e, source, &sheet);
+        int n = mb__frames_next(e, source, &sheet);
         if (n == MB__SOURCE_IDLE) {
             err = run_idle(e, source);
             return err < 0 ? err : 1;

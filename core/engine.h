@@ -2,6 +2,7 @@
 /* engine -- the parts of one engine, and what its own files share
  *
  *   engine.c        life, the run loop, the clock, verdicts
+ *   frames.c        bursts of frames, for an engine alone and for a worker
  *   conversation.c  one packet of a flow: endpoints, stream, protocol, events;
  *                   with delivery.c and parsing.c, see conversation.h
  *   workers.c       several engines that share the flows of one capture
@@ -82,6 +83,27 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
 
 /* All that |p| led to is done: has the rules judge it. |flow| NULL: none. */
 void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
+
+#define MB__TICK_SHIFT MB__WHEEL_SHIFT /* of the packet clock: 2^this ns */
+
+/* A tick has passed: flows expire, then timers. */
+int mb__engine_tick(struct mb_engine *e);
+
+/* Moves the packet clock to |ts|. 0 or < 0. */
+static inline int mb__engine_clock(struct mb_engine *e, int64_t ts)
+{
+    if (ts > e->now)
+        e->now = ts;
+    return e->now >> MB__TICK_SHIFT == e->tick ? 0 : mb__engine_tick(e);
+}
+
+struct mb__sheet;
+
+/* The next frames of |source| that concern this engine: how many, or what
+ * mb__source_burst() answers. */
+int mb__frames_next(struct mb_engine *e, struct mb_source *source, struct mb__sheet *sheet);
+/* What they do. 0 or < 0. */
+int mb__frames_run(struct mb_engine *e, const struct mb__sheet *sheet);
 
 /* From now on |e| has only the flows of worker |own| of |count|, and tells in
  * |progress| (borrowed) how many frames it is done with. Before the first frame;

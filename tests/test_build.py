@@ -27,6 +27,7 @@ FLOORS = {
     "detect": 5,
     "output": 6,
     "engine": 7,
+    "frames": 7,
     "conversation": 7,
     "related": 7,
     "workers": 7,

@@ -101,8 +101,10 @@ static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct 
     bool amid = mb__is_amid(&flow->end[side], &flow->end[!side], s);
     mb__tcp_advance_sender(flow, side, s);
     mb__tcp_advance_receiver(flow, side, s);
-    if (!amid)
-        mb__tcp_advance_states(flow, side, s);
+    if (!amid) {
+        const struct mb__segment copy = *s; /* |s| itself can then stay in registers */
+        mb__tcp_advance_states(flow, side, &copy);
+    }
     return !amid;
 }
 

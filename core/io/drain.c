@@ -83,6 +83,42 @@ int mb__drain_flush(struct mb__drain *d)
     return rc;
 }
 
+/* Passes over |done| bytes of what begins with |*piece|: how many pieces are used up. */
+static unsigned pass_over(struct iovec *piece, unsigned n, size_t done)
+{
+    unsigned used = 0;
+    for (; used < n && done >= piece[used].iov_len; used++)
+        done -= piece[used].iov_len;
+    if (used < n) {
+        piece[used].iov_base = (uint8_t *)piece[used].iov_base + done;
+        piece[used].iov_len -= done;
+    }
+    return used;
+}
+
+int mb__drain_pieces(struct mb__drain *d, struct iovec *piece, unsigned n)
+{
+    int rc = mb__drain_flush(d);
+    while (rc == 0 && n > 0) {
+        ssize_t done = writev(d->fd, piece, (int)n);
+        if (done < 0 && errno == EAGAIN) {
+            struct pollfd ready = {.fd = d->fd, .events = POLLOUT};
+            poll(&ready, 1, -1);
+        } else if (done < 0 && errno != EINTR) {
+            rc = mb__code_of_errno(errno);
+        } else if (done >= 0) {
+            unsigned used = pass_over(piece, n, (size_t)done);
+            piece += used;
+            n -= used;
+        }
+    }
+    for (unsigned i = 0; i < n && piece[i].iov_len <= d->size - d->len; i++) { /* for the next flush */
+        memcpy(d->buf + d->len, piece[i].iov_base, piece[i].iov_len);
+        d->len += piece[i].iov_len;
+    }
+    return rc;
+}
+
 int mb__drain_reopen(struct mb__drain *d, int how)
 {
     int rc = mb__drain_flush(d);

@@ -16,8 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #define MB__DRAIN_SIZE (512u << 10) /* more than the longest packet */
+
+#define MB__DRAIN_PIECES 512
 
 struct mb__drain {
     uint8_t *buf;
@@ -34,6 +37,10 @@ int mb__drain_init(struct mb__drain *d, const char *path, int how, char *err);
 int mb__drain_fini(struct mb__drain *d);
 /* Writes what is in the buffer. 0 or < 0. */
 int mb__drain_flush(struct mb__drain *d);
+/* Writes the buffer and behind it |n| pieces (at most MB__DRAIN_PIECES), which in all
+ * are no longer than the buffer; |piece| is changed. If that fails, what is left goes
+ * into the buffer, as many whole pieces as there is room for. 0 or < 0. */
+int mb__drain_pieces(struct mb__drain *d, struct iovec *piece, unsigned n);
 /* Flushes, closes and opens the same path with |how|. If that fails the old
  * file stays open. 0 or < 0. */
 int mb__drain_reopen(struct mb__drain *d, int how);

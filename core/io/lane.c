@@ -6,6 +6,7 @@
 
 #define PATIENCE 100              /* ms until a full lane is looked at again */
 #define PIECE (MB__LANE_SIZE / 2) /* longer texts are put in pieces of the same order; no record is */
+#define MUCH 65536                /* bytes to be put that are worth a call of the kernel */
 #define WAKE (MB__LANE_SIZE / 4)  /* bytes in a lane that are worth waking the parent for */
 
 struct chunk {
@@ -119,18 +120,25 @@ static unsigned choose(const struct mb__merge *m, struct mb__order *limit)
     return is_there ? best : m->count;
 }
 
-static int drain_put(struct mb__drain *out, const void *bytes, size_t len)
+/* Puts what was taken: into the buffer if it is little, else past it to the file. 0 or < 0. */
+static int put_pieces(struct mb__merge *m, struct mb__drain *out)
 {
-    int err;
-    void *p = mb__drain_room(out, len, &err);
-    if (p == NULL)
-        return err;
-    memcpy(p, bytes, len);
-    out->len += len;
+    unsigned n = m->pieces;
+    size_t bytes = m->bytes;
+    m->pieces = 0;
+    m->bytes = 0;
+    if (n == 0)
+        return 0;
+    if (bytes >= MUCH || bytes > out->size - out->len)
+        return mb__drain_pieces(out, m->piece, n);
+    for (unsigned i = 0; i < n; i++) {
+        memcpy(out->buf + out->len, m->piece[i].iov_base, m->piece[i].iov_len);
+        out->len += m->piece[i].iov_len;
+    }
     return 0;
 }
 
-/* Writes the chunk's bytes if its condition holds. 0 or < 0. */
+/* Takes the chunk's bytes if its condition holds; they are put later. 0 or < 0. */
 static int settle(struct mb__merge *m, const struct chunk *c, struct mb__drain *out)
 {
     const uint8_t *bytes = (const uint8_t *)(c + 1);
@@ -140,7 +148,14 @@ static int settle(struct mb__merge *m, const struct chunk *c, struct mb__drain *
         if (!m->decide(m->decide_arg, &condition))
             return 0;
     }
-    return out == NULL ? 0 : drain_put(out, bytes + c->condition, c->len);
+    if (out == NULL || c->len == 0)
+        return 0;
+    int err = 0;
+    if (m->pieces == MB__DRAIN_PIECES || m->bytes + c->len > out->size)
+        err = put_pieces(m, out);
+    m->piece[m->pieces++] = (struct iovec){(uint8_t *)bytes + c->condition, c->len};
+    m->bytes += c->len;
+    return err;
 }
 
 /* Whether another worker has brought the same. */
@@ -174,9 +189,11 @@ static int take_up_to(struct mb__merge *m, unsigned i, const struct mb__order *l
         }
         l->taken += padded(c->condition + c->len);
     }
-    if (l->taken - l->told >= WAKE)
-        tell_taken(l);
-    return 0;
+    if (l->taken - l->told < WAKE)
+        return 0;
+    int err = put_pieces(m, out);
+    tell_taken(l);
+    return err;
 }
 
 int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out)
@@ -188,6 +205,8 @@ int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out)
         before += m->lane[i].taken;
     for (unsigned best; err == 0 && (best = choose(m, &limit)) != m->count;)
         err = take_up_to(m, best, &limit, out);
+    int failed = put_pieces(m, out);
+    err = err < 0 ? err : failed;
     for (unsigned i = 0; i < m->count; i++) {
         after += m->lane[i].taken;
         tell_taken(&m->lane[i]);

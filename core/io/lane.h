@@ -64,6 +64,9 @@ struct mb__merge {
     struct mb__order last;           /* what was taken last, */
     unsigned from;                   /* and from whom */
     bool begun;
+    struct iovec piece[MB__DRAIN_PIECES]; /* what was taken and is still to be put */
+    unsigned pieces;
+    size_t bytes;                         /* in them */
     bool (*decide)(void *arg, const struct mb__condition *condition); /* whether to write it */
     void *decide_arg;
 };

@@ -118,8 +118,9 @@ static inline uint32_t short_udp(const uint8_t *l4, uint32_t room)
  * same result for each plain frame that this accepts; a test compares them. Counting
  * is the caller's, who may do that for many at once, and so is the flow's hash, which
  * may be known. */
-__attribute__((always_inline)) static inline bool decode_short(const struct mb_frame *frame, uint64_t number,
-                                                               uint8_t source, struct mb_packet *p)
+__attribute__((always_inline)) static inline bool decode_short(const struct mb_frame *frame, int64_t ts,
+                                                               uint64_t number, uint8_t source,
+                                                               struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
     const uint8_t *ip = b + SHORT_IP, *l4 = b + SHORT_L4;
@@ -128,7 +129,7 @@ __attribute__((always_inline)) static inline bool decode_short(const struct mb_f
     uint32_t hlen = tcp ? short_tcp(l4, room) : ip[9] == MB__PROTO_UDP ? short_udp(l4, room) : 0;
     if (hlen == 0)
         return false;
-    p->ts = frame->ts;
+    p->ts = ts;
     p->frame = b;
     p->net = ip;
     p->number = number;
@@ -350,9 +351,7 @@ static inline uint32_t plain_hash(const struct mb__decoder *d, const uint8_t *b)
 void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t ts, uint64_t number,
                       uint8_t source, struct mb_packet *out)
 {
-    struct mb_frame stamped = *frame;
-    stamped.ts = ts;
-    decode_short(&stamped, number, source, out);
+    decode_short(frame, ts, number, source, out);
     out->hash = plain_hash(d, frame->data);
 }
 
@@ -382,27 +381,29 @@ int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *fra
     int done = 0, at = 0, others = 0, udp = 0;
     for (; done < n && at + MB__MAX_LAYERS <= MB__BATCH; done++) {
         struct mb_packet *p = &burst->packet[at];
-        struct mb_frame frame = frames[done];
+        const struct mb_frame *frame = &frames[done];
+        int64_t ts = frame->ts;
         d->frames++;
-        if (frame.ts >= d->now && frame.ts <= until) {
-            d->now = frame.ts;
+        if (ts >= d->now && ts <= until) {
+            d->now = ts;
         } else {
-            d->stats->backward_time += frame.ts < d->now;
-            frame.ts = mend(frame.ts, d->now);
-            clock_to(d, frame.ts);
+            d->stats->backward_time += ts < d->now;
+            ts = mend(ts, d->now);
+            clock_to(d, ts);
             until = unmended_until(d);
         }
-        burst->ts[done] = frame.ts;
+        burst->ts[done] = ts;
         burst->packets[done] = 1;
-        bool plain = may_be_short && is_plain(d, &frame);
-        if (plain && leave_brief && mb__frame_is_brief(frame.data)) {
+        bool plain = may_be_short && is_plain(d, frame);
+        if (plain && leave_brief && mb__frame_is_brief(frame->data)) {
             burst->packets[done] = 0;
-            burst->hash[at++] = plain_hash(d, frame.data);
-        } else if (plain && decode_short(&frame, d->frames, source, p)) {
+            burst->hash[at++] = plain_hash(d, frame->data);
+        } else if (plain && decode_short(frame, ts, d->frames, source, p)) {
             burst->hash[at++] = p->hash = mb__packet_hash(p, d->config, d->key);
             udp += p->ip_proto == MB__PROTO_UDP;
         } else {
-            struct mb_frame other = frame;
+            struct mb_frame other = *frame;
+            other.ts = ts;
             burst->packets[done] = (uint8_t)decode_other(d, link, &other, source, p, &burst->hash[at]);
             at += burst->packets[done];
             others++;
@@ -428,11 +429,12 @@ struct seen {
     uint8_t shape;
 };
 
+/* |may_be_short|: the short way is open to frames of this link type. */
 static inline struct seen look_at(const struct mb__decoder *d, const struct mb__shards *shards, int link,
-                                  const struct mb_frame *frame)
+                                  bool may_be_short, const struct mb_frame *frame)
 {
     const uint8_t *b = frame->data;
-    if (!goes_short(d, link) || !is_plain(d, frame) || !mb__shard_plain(b[SHORT_IP + 9], b + SHORT_L4))
+    if (!may_be_short || !is_plain(d, frame) || !mb__shard_plain(b[SHORT_IP + 9], b + SHORT_L4))
         return (struct seen){0, mb__shard_of_frame(shards, link, frame), MB__SHAPE_OTHER};
     uint32_t hash = plain_hash(d, b);
     return (struct seen){hash, mb__shard_of_hash(shards, hash),
@@ -441,8 +443,8 @@ static inline struct seen look_at(const struct mb__decoder *d, const struct mb__
 
 /* Lists |frame|. Each field once: a copy of the whole would have to wait until the
  * smaller ones are written. */
-__attribute__((always_inline)) static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame,
-                                                             int64_t before, uint32_t place, struct seen seen)
+static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame, int64_t before, uint32_t place,
+                              struct seen seen)
 {
     out->frame.ts = frame->ts;
     out->frame.data = frame->data;
@@ -468,24 +470,30 @@ static bool has_room(const struct mb__lists *lists, uint32_t workers, uint32_t n
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
                      const struct mb_frame *frames, uint32_t n, struct mb__lists *lists)
 {
-    if (!has_room(lists, shards->count, n))
+    const bool may_be_short = goes_short(d, link);
+    const uint32_t workers = shards->count;
+    struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
+    int64_t before = lists->latest;
+    if (!has_room(lists, workers, n))
         return false;
+    for (uint32_t i = 0; i < workers; i++)
+        next[i] = lists->frame[i] + lists->count[i];
     for (uint32_t i = 0; i < n; i++) {
-        const struct mb_frame *frame = &frames[i];
-        const int64_t before = lists->latest, ts = mend(frame->ts, before);
-        struct seen seen = look_at(d, shards, link, frame);
-        uint32_t first = seen.owner, last = seen.owner, place = lists->total++;
-        if (seen.owner == MB__SHARD_ALL || ts >> tick_shift != before >> tick_shift) {
-            first = 0;
-            last = shards->count - 1;
+        const int64_t ts = mend(frames[i].ts, before);
+        const struct seen seen = look_at(d, shards, link, may_be_short, &frames[i]);
+        if (seen.owner != MB__SHARD_ALL && ts >> tick_shift == before >> tick_shift) {
+            __builtin_prefetch(next[seen.owner] + LISTED_AHEAD, 1);
+            list_frame(next[seen.owner]++, &frames[i], before, lists->total + i, seen);
+        } else {
+            for (uint32_t worker = 0; worker < workers; worker++)
+                list_frame(next[worker]++, &frames[i], before, lists->total + i, seen);
         }
-        for (uint32_t worker = first; worker <= last; worker++) {
-            struct mb__listed *out = &lists->frame[worker][lists->count[worker]++];
-            __builtin_prefetch(out + LISTED_AHEAD, 1);
-            list_frame(out, frame, before, place, seen);
-        }
-        lists->latest = ts;
+        before = ts;
     }
+    for (uint32_t i = 0; i < workers; i++)
+        lists->count[i] = (uint32_t)(next[i] - lists->frame[i]);
+    lists->total += n;
+    lists->latest = before;
     return true;
 }
 
@@ -494,7 +502,7 @@ void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, 
 {
     int64_t now = d->now;
     for (uint32_t i = 0; i < n; i++) {
-        list_frame(&list[i], &frames[i], now, i, look_at(d, shards, link, &frames[i]));
+        list_frame(&list[i], &frames[i], now, i, look_at(d, shards, link, goes_short(d, link), &frames[i]));
         now = mend(frames[i].ts, now);
     }
 }
@@ -509,28 +517,34 @@ static uint32_t decode_common(struct mb__decoder *d, int link, const struct mb_f
     return (uint32_t)count;
 }
 
-/* Decodes what a listed frame means to a worker, whose |own| it is or not, into the
- * places of |burst| from |at| on. */
-static inline void decode_portion(struct mb__decoder *d, bool own, int link, bool leave_brief,
-                                  struct mb__burst *burst, int at, struct mb__portion *p)
+/* Decodes a listed frame by the long way, as far as it is this worker's (|own|) or
+ * everybody's, into the places of |burst| from |at| on. How many packets. */
+__attribute__((noinline)) static uint32_t decode_listed(struct mb__decoder *d, bool own, int link,
+                                                        const struct mb__portion *p, uint8_t source,
+                                                        struct mb__burst *burst, int at)
 {
-    const struct mb__listed *listed = p->listed;
     struct mb_packet *out = &burst->packet[at];
-    struct mb_frame frame = listed->frame;
+    struct mb_frame frame = p->listed->frame;
+    uint32_t packets = 0;
     frame.ts = p->ts;
-    p->brief = own && leave_brief && listed->shape == MB__SHAPE_BRIEF;
-    if (p->brief || (own && listed->shape != MB__SHAPE_OTHER && decode_short(&frame, d->frames, 0, out))) {
-        count_short(d->stats, 1, p->brief || out->ip_proto == MB__PROTO_TCP);
-        p->packets = 1;
-        burst->hash[at] = out->hash = listed->hash;
-        return;
-    }
-    if (listed->owner == MB__SHARD_ALL)
-        p->packets = decode_common(d, link, &frame, out);
+    if (p->listed->owner == MB__SHARD_ALL)
+        packets = decode_common(d, link, &frame, out);
     else if (own)
-        p->packets = (uint32_t)decode_walk(d, link, &frame, d->frames, out);
-    for (uint32_t i = 0; i < p->packets; i++)
+        packets = (uint32_t)decode_walk(d, link, &frame, d->frames, out);
+    for (uint32_t i = 0; i < packets; i++) {
+        out[i].source = source;
         burst->hash[at + (int)i] = out[i].hash;
+    }
+    return packets;
+}
+
+/* Decodes a frame of this worker the short way, if that is open to it. */
+static inline bool decode_own(const struct mb__portion *p, uint64_t number, uint8_t source, struct mb_packet *out)
+{
+    if (p->listed->shape == MB__SHAPE_OTHER || !decode_short(&p->listed->frame, p->ts, number, source, out))
+        return false;
+    out->hash = p->listed->hash;
+    return true;
 }
 
 /* Whether a worker has something to do with a listed frame of time |ts|: it is its own
@@ -546,34 +560,44 @@ uint32_t mb__decode_stretch(struct mb__decoder *d, const struct mb__shards *shar
 {
     const struct mb__listed *p = stretch->listed, *end = p + stretch->count;
     const uint64_t before = d->frames;
+    uint64_t shorts = 0, tcp = 0;
+    int64_t now = d->now;
     uint32_t done = 0;
     int found = 0, at = 0;
     for (; p < end && at + MB__MAX_LAYERS <= MB__BATCH && found < MB_BURST; p++) {
         uint32_t frame = p->place - stretch->first;
         int64_t ts = mend(p->frame.ts, p->before);
         if (ts >> CLOCK_SHIFT != d->tick) { /* seldom */
-            d->now = p->before;
+            now = p->before;
             done = frame;
             if (found > 0) /* fragments may be looked through when those are done */
                 break;
             clock_to(d, ts);
         }
-        d->now = ts;
-        d->frames = before + frame + 1;
+        now = ts;
         done = frame + 1;
         if (!concerns(p, ts, shards->own, tick_shift))
             continue;
         struct mb__portion *portion = &portions[found++];
-        *portion = (struct mb__portion){p, ts, frame, 0, false};
-        decode_portion(d, p->owner == shards->own, stretch->link, leave_brief, burst, at, portion);
-        for (uint32_t i = 0; i < portion->packets && !portion->brief; i++)
-            burst->packet[at + (int)i].source = source;
+        const bool own = p->owner == shards->own;
+        *portion = (struct mb__portion){p, ts, frame, 1, own && leave_brief && p->shape == MB__SHAPE_BRIEF};
+        if (portion->brief || (own && decode_own(portion, before + done, source, &burst->packet[at]))) {
+            burst->hash[at] = p->hash;
+            shorts++;
+            tcp += portion->brief || burst->packet[at].ip_proto == MB__PROTO_TCP;
+        } else {
+            d->now = now;
+            d->frames = before + done;
+            portion->packets = decode_listed(d, own, stretch->link, portion, source, burst, at);
+        }
         at += (int)portion->packets;
     }
+    count_short(d->stats, shorts, tcp);
     if (p == end && done < stretch->frames) { /* the others' frames behind it */
-        d->now = stretch->latest;
+        now = stretch->latest;
         done = stretch->frames;
     }
+    d->now = now;
     d->frames = before + done;
     burst->first = before + 1;
     burst->total = at;

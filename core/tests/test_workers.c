@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_workers -- shared bytes and ordered lanes, with processes and without */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -366,6 +369,74 @@ static void test_full_lanes(void)
     lanes_stop();
 }
 
+/* ---- pieces to a file ---------------------------------------------------------- */
+
+#define PIECES 300
+
+/* Pieces of 0 to 999 bytes that count up, after |said| bytes that do. */
+static size_t make_pieces(uint8_t *bytes, size_t said, struct iovec *piece)
+{
+    size_t at = said;
+    for (size_t i = 0; i < PIECES; at += piece[i].iov_len, i++)
+        piece[i] = (struct iovec){bytes + at, i * 37 % 1000};
+    for (size_t i = 0; i < at; i++)
+        bytes[i] = byte_at(i);
+    return at;
+}
+
+/* A pipe that is nearly always full takes them all, in order. */
+static void test_pieces_through_a_narrow_pipe(void)
+{
+    static uint8_t bytes[PIECES * 1000];
+    struct iovec piece[PIECES];
+    size_t total = make_pieces(bytes, 100, piece);
+    int way[2];
+    CHECK_INT(pipe(way), 0);
+    CHECK(fcntl(way[1], F_SETPIPE_SZ, 4096) >= 0);
+    pid_t reader = fork();
+    if (reader == 0) {
+        close(way[1]);
+        uint8_t some[777];
+        size_t at = 0, wrong = 0;
+        for (ssize_t n; (n = read(way[0], some, sizeof some)) > 0; at += (size_t)n)
+            wrong += memcmp(some, bytes + at, (size_t)n) != 0;
+        _exit(wrong == 0 && at == total ? 0 : 1);
+    }
+    close(way[0]);
+    char name[32];
+    snprintf(name, sizeof name, "/dev/fd/%d", way[1]);
+    CHECK_INT(mb__drain_init(&out, name, O_NONBLOCK, NULL), 0);
+    close(way[1]);
+    memcpy(out.buf, bytes, 100);
+    out.len = 100;
+    CHECK_INT(mb__drain_pieces(&out, piece, PIECES), 0);
+    CHECK_INT(mb__drain_fini(&out), 0);
+    int status = 1;
+    waitpid(reader, &status, 0);
+    CHECK_INT(status, 0);
+}
+
+/* What a full disk refuses waits in the buffer. */
+static void test_pieces_that_are_refused(void)
+{
+    static uint8_t bytes[PIECES * 1000];
+    struct iovec piece[PIECES];
+    size_t total = make_pieces(bytes, 0, piece);
+    CHECK_INT(mb__drain_init(&out, "/dev/full", 0, NULL), 0);
+    CHECK(mb__drain_pieces(&out, piece, PIECES) < 0);
+    CHECK_INT(out.len, total);
+    CHECK_MEM(out.buf, bytes, total);
+    for (int i = 0; i < 5; i++) { /* in the end there is no room for all of them: whole ones only */
+        size_t before = out.len;
+        make_pieces(bytes, 0, piece);
+        CHECK(mb__drain_pieces(&out, piece, PIECES) < 0);
+        CHECK_MEM(out.buf + before, bytes, out.len - before);
+    }
+    CHECK(out.len > 3 * total && out.len <= out.size && out.size - out.len < 1000);
+    out.len = 0;
+    CHECK_INT(mb__drain_fini(&out), 0);
+}
+
 int main(void)
 {
     RUN(test_ring_has_no_end);
@@ -377,5 +448,7 @@ int main(void)
     RUN(test_a_failure_ends_it);
     RUN(test_conditions_are_decided);
     RUN(test_full_lanes);
+    RUN(test_pieces_through_a_narrow_pipe);
+    RUN(test_pieces_that_are_refused);
     return test_done();
 }

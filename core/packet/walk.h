@@ -143,6 +143,13 @@ enum mb__layer mb__ip_tunnel(struct mb__walk *w, uint8_t proto);
 /* The same for the payload of a UDP datagram. */
 enum mb__layer mb__udp_tunnel(struct mb__walk *w);
 
+/* ---- decoder.c ----------------------------------------------------------- */
+
+/* Decodes any frame, layer by layer, into |out| of MB__MAX_LAYERS packets, and counts
+ * them. How many. */
+int mb__decode_walk(struct mb__decoder *d, int link, const struct mb_frame *frame, uint64_t number,
+                    struct mb_packet *out);
+
 /* ---- defrag.c ------------------------------------------------------------ */
 
 /* A fragment: where its bytes belong in the datagram. */

@@ -298,7 +298,7 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
 }
 
 /* A connection of which less was seen than its packets imply is taken as
- * established from here on. */
+ * established from here on; not one that was reset, whose end both sides know. */
 static void infer_established(struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
@@ -311,9 +311,10 @@ static void infer_established(struct mb_flow *flow, int side, const struct mb_pa
             from->state = MB_TCP_ESTABLISHED;
     }
     if (!has(to, MB_SIDE_SYNC) && p->tcp_flags & MB_TCP_ACK && !(to->flags & MB_SIDE_SEEN) &&
-        flow->flags & MB_FLOW_MIDSTREAM) {
+        (flow->flags & (MB_FLOW_MIDSTREAM | MB_FLOW_CLOSED)) == MB_FLOW_MIDSTREAM) {
         take_midstream(to, p->ack);
-        to->state = MB_TCP_ESTABLISHED;
+        if (to->state != MB_TCP_SYN_RCVD) /* that was told: acknowledge() goes on from there */
+            to->state = MB_TCP_ESTABLISHED;
     }
 }
 
@@ -453,7 +454,7 @@ static void acknowledge(struct mb_endpoint *to, bool syn, uint32_t ack)
     bool syn_acknowledged = has(to, MB_SIDE_ISN) && mb__seq_diff(ack, to->isn) > 0;
     if (to->state == MB_TCP_SYN_SENT && syn_acknowledged && syn)
         to->state = MB_TCP_ESTABLISHED;
-    else if (to->state == MB_TCP_SYN_RCVD && syn_acknowledged)
+    else if (to->state == MB_TCP_SYN_RCVD && (syn_acknowledged || !has(to, MB_SIDE_ISN)))
         to->state = MB_TCP_ESTABLISHED;
     else if (has(to, MB_SIDE_FIN) && !has(to, MB_SIDE_FIN_ACKED) && ack == to->snd_nxt)
         fin_acknowledged(to);

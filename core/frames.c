@@ -136,7 +136,7 @@ static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint
     mb__decode_brief(e->decoder, frame, ts, e->burst.first + n, e->source, out);
 }
 
-/* What a brief frame does, without decoding it: 1, or 0 if that cannot be, or < 0.
+/* What a brief frame of time |ts| does, without decoding it: 1, or 0 if that cannot be, or < 0.
  * The clock shows its time. */
 static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash,
                              uint32_t *probably)
@@ -250,7 +250,7 @@ static int process_portion(struct mb_engine *e, int link, const struct mb__porti
     return err < 0 ? err : pass_on(e, link, frame);
 }
 
-/* The run comes to frame |n| of a burst, at |ts|; those before it are done, the
+/* The run comes to frame |n| of a burst; those before it are done, the
  * last of them at |before|. */
 static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n, int64_t before)
 {
@@ -308,7 +308,8 @@ static int run_stretch(struct mb_engine *e, const struct mb__stretch *stretch, u
         e->stats.frames = base + done;
     else
         done = (uint32_t)(e->stats.frames - base);
-    note_burst(e, stretch->link, done, all);
+    if (err >= 0) /* a frame that failed is not done: others' part in it may come after */
+        note_burst(e, stretch->link, done, all);
     mb__decoder_release(e->decoder);
     *frames_done = done;
     return err;

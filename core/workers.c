@@ -9,10 +9,12 @@
  *   parent:  mb_workers_merge() until all have left  <-------+
  *            mb_engine_add() of each result
  *
- * Each worker has the parent's engine, copied by the fork, and of its flows
- * those of its shard (packet/shard.h). It sees all frames (io/tap.h), so that
- * clocks and numbers are the same everywhere, and what it writes goes through
- * lanes (io/lane.h) to the parent, which alone writes to files.
+ * Each worker has the parent's engine, copied by the fork, and of its flows those
+ * of its shard (packet/shard.h). It numbers all frames, so that clocks and numbers
+ * are the same everywhere, and decodes its own: whoever reads a part of the capture
+ * (io/tap.h) finds for all of them which those are (base/listed.h). What it writes
+ * goes through lanes (io/lane.h) to the parent, which alone writes to files. What
+ * thresholds of rules let through is for the parent to say (detect/decide.h).
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -156,6 +158,7 @@ void mb_workers_join(struct mb_workers *w, unsigned own, struct mb_engine *e)
     share_limits(e, w->count);
     for (unsigned n = 0; n < w->ways; n++) {
         struct mb__lane *lane = &w->way[n].lane[own];
+        lane->worker = &w->shared->worker[own];
         lane->order = mb__engine_order(e);
         lane->condition = mb__engine_condition(e);
         if (w->way[n].output != NULL)

@@ -6,8 +6,8 @@
  *   list of worker 0    0     2     4 ...         its own, those that all decode,
  *   list of worker 1       1  2  3     5 ...      and those that begin a tick of the clock
  *
- * A list says nothing of the frames between its own: they are other workers',
- * no time in them goes backward, and none begins a tick.
+ * A list says nothing of the frames between its own: they are other workers', and
+ * none begins a tick.
  */
 #ifndef MB_BASE_LISTED_H
 #define MB_BASE_LISTED_H

@@ -142,9 +142,9 @@ void mb__detect_see(struct mb_detect *d, const struct mb_packet *p);
 enum mb__verdict mb__detect_packet(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* A packet of a flow that was dropped before. */
 void mb__detect_dropped(struct mb_detect *d, struct mb_flow *flow, int side, const struct mb_packet *p);
-/* Whether bytes are inspected before they are acknowledged. */
 /* Bytes that detection keeps of each flow at least; of NULL 0. */
 size_t mb__detect_flow_bytes(const struct mb_detect *d);
+/* Whether bytes are inspected before they are acknowledged. */
 bool mb__detect_inline(const struct mb_detect *d);
 /* |d| will be copied for several workers. 0 or MB_ENOMEM. */
 int mb__detect_divide(struct mb_detect *d);

@@ -7,7 +7,9 @@
  *
  * The parent decides in the order of the run, and never before all workers are
  * past the place. So a worker that finds a period here is behind that decision
- * in the run, and a match of its own in the period would be kept back.
+ * in the run, and a match of its own in the period would be kept back: unless so
+ * many addresses are counted at once that the parent has had to forget this one
+ * meanwhile (tracker.h), as it would by itself, at places that no two runs share.
  *
  * The table is small and forgets: a period that another one took the slot of is
  * not found, and then the parent decides. Slots have a version that is odd while

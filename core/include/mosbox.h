@@ -37,7 +37,7 @@ extern "C" {
 /* cffi: begin */
 
 #define MB_ERRBUF_SIZE 512 /* bytes an error buffer must have */
-#define MB_BURST 64        /* most packets a source hands over at once */
+#define MB_BURST 64        /* frames that are decoded together, at most */
 
 /* ---- errors ------------------------------------------------------------- */
 

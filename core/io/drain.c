@@ -112,11 +112,11 @@ int mb__drain_pieces(struct mb__drain *d, struct iovec *piece, unsigned n)
             n -= used;
         }
     }
-    for (unsigned i = 0; i < n && piece[i].iov_len <= d->size - d->len; i++) { /* for the next flush */
-        memcpy(d->buf + d->len, piece[i].iov_base, piece[i].iov_len);
-        d->len += piece[i].iov_len;
+    for (; n > 0 && piece->iov_len <= d->size - d->len; piece++, n--) { /* for the next flush */
+        memcpy(d->buf + d->len, piece->iov_base, piece->iov_len);
+        d->len += piece->iov_len;
     }
-    return rc;
+    return n > 0 ? rc : 0;
 }
 
 int mb__drain_reopen(struct mb__drain *d, int how)

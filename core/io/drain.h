@@ -38,8 +38,9 @@ int mb__drain_fini(struct mb__drain *d);
 /* Writes what is in the buffer. 0 or < 0. */
 int mb__drain_flush(struct mb__drain *d);
 /* Writes the buffer and behind it |n| pieces (at most MB__DRAIN_PIECES), which in all
- * are no longer than the buffer; |piece| is changed. If that fails, what is left goes
- * into the buffer, as many whole pieces as there is room for. 0 or < 0. */
+ * are no longer than the buffer; |piece| is changed. What cannot be written goes into
+ * the buffer. 0, or < 0 if there is no room for all of it: the pieces up to there are
+ * in the buffer, and nothing can follow them. */
 int mb__drain_pieces(struct mb__drain *d, struct iovec *piece, unsigned n);
 /* Flushes, closes and opens the same path with |how|. If that fails the old
  * file stays open. 0 or < 0. */

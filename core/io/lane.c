@@ -22,8 +22,21 @@ static size_t padded(size_t len)
 
 /* ---- the worker's end ---- */
 
+/* Tells the parent where the worker is: nothing before that comes any more, in any lane. */
+static void say_where(struct mb__lane_worker *w, const struct mb__order *order)
+{
+    uint64_t version = atomic_load_explicit(&w->version, memory_order_relaxed);
+    atomic_store_explicit(&w->version, version + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&w->waited[0], order->frame, memory_order_relaxed);
+    atomic_store_explicit(&w->waited[1], order->step, memory_order_relaxed);
+    atomic_store_explicit(&w->waited[2], order->flow, memory_order_relaxed);
+    atomic_store_explicit(&w->version, version + 2, memory_order_release);
+}
+
 static void wait_for_room(struct mb__lane *l, size_t size)
 {
+    say_where(l->worker, l->order);
     for (;;) {
         uint32_t seen = atomic_load(&l->ends->room);
         l->taken = atomic_load_explicit(&l->ends->taken, memory_order_acquire);
@@ -79,6 +92,18 @@ static const struct chunk *first_chunk(const struct mb__lane *l)
     return l->put == l->taken ? NULL : (const struct chunk *)(const void *)(l->ring + l->taken % MB__LANE_SIZE);
 }
 
+/* Where the worker last waited, or the very beginning if it is just saying so. */
+static struct mb__order where_it_waited(const struct mb__lane_worker *w)
+{
+    uint64_t version = atomic_load_explicit(&w->version, memory_order_acquire);
+    struct mb__order order = {.frame = atomic_load_explicit(&w->waited[0], memory_order_relaxed),
+                              .step = atomic_load_explicit(&w->waited[1], memory_order_relaxed),
+                              .flow = atomic_load_explicit(&w->waited[2], memory_order_relaxed)};
+    atomic_thread_fence(memory_order_acquire);
+    bool whole = version % 2 == 0 && atomic_load_explicit(&w->version, memory_order_relaxed) == version;
+    return whole ? order : (struct mb__order){0};
+}
+
 /* The least order that can still come from worker |i|; |*there|: its chunk is there. */
 static struct mb__order least(const struct mb__merge *m, unsigned i, bool *there)
 {
@@ -90,11 +115,14 @@ static struct mb__order least(const struct mb__merge *m, unsigned i, bool *there
     /* first what the worker says of itself, then its lane: what it put before is seen */
     uint64_t frames = atomic_load_explicit(&w->frames, memory_order_acquire);
     bool left = atomic_load(&w->left), failed = atomic_load(&w->has_failed);
+    struct mb__order waited = where_it_waited(w), next = {.frame = frames + 1};
     l->put = atomic_load_explicit(&l->ends->put, memory_order_acquire);
     if (first_chunk(l) != NULL)
         return first_chunk(l)->order;
     *there = false;
-    return failed ? w->failed : left ? never : (struct mb__order){.frame = frames + 1};
+    if (failed || left)
+        return failed ? w->failed : never;
+    return mb__order_before(&next, &waited) ? waited : next;
 }
 
 /* The worker whose chunk comes next, and what the others cannot go below.
@@ -150,12 +178,14 @@ static int settle(struct mb__merge *m, const struct chunk *c, struct mb__drain *
     }
     if (out == NULL || c->len == 0)
         return 0;
-    int err = 0;
-    if (m->pieces == MB__DRAIN_PIECES || m->bytes + c->len > out->size)
-        err = put_pieces(m, out);
+    if (m->pieces == MB__DRAIN_PIECES || m->bytes + c->len > out->size) {
+        int err = put_pieces(m, out);
+        if (err < 0)
+            return err;
+    }
     m->piece[m->pieces++] = (struct iovec){(uint8_t *)bytes + c->condition, c->len};
     m->bytes += c->len;
-    return err;
+    return 0;
 }
 
 /* Whether another worker has brought the same. */
@@ -205,8 +235,8 @@ int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out)
         before += m->lane[i].taken;
     for (unsigned best; err == 0 && (best = choose(m, &limit)) != m->count;)
         err = take_up_to(m, best, &limit, out);
-    int failed = put_pieces(m, out);
-    err = err < 0 ? err : failed;
+    if (err == 0)
+        err = put_pieces(m, out);
     for (unsigned i = 0; i < m->count; i++) {
         after += m->lane[i].taken;
         tell_taken(&m->lane[i]);

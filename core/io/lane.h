@@ -9,7 +9,9 @@
  * has the order (base/order.h) of what was written, and orders in a lane rise.
  * The parent takes the chunk of least order, once it knows that no lane will
  * bring a lesser one: each lane has a next chunk, or its worker is done with the
- * chunk's frame, or with all.
+ * chunk's frame, or with all. A worker that waits for room in one lane says where
+ * it is, so that the others can be emptied up to there: else two workers with a full
+ * lane each would wait for what neither of them can say.
  *
  * What all workers write (heads and feet of files) has one order, and is taken
  * from the first that brings it.
@@ -28,6 +30,8 @@ struct mb__lane_worker {
     _Alignas(MB__CACHE_LINE) _Atomic uint64_t frames; /* it is done with */
     struct mb__order failed;                          /* where it failed, if |has_failed| */
     _Atomic uint32_t has_failed;
+    _Atomic uint64_t version;                         /* of what follows; odd: it is being written */
+    _Atomic uint64_t waited[3];                       /* where it last waited for room: an order */
     _Atomic uint32_t left;                            /* nothing more comes */
 };
 
@@ -43,6 +47,7 @@ struct mb__lane_ends {
 struct mb__lane {
     uint8_t *ring;
     struct mb__lane_ends *ends;
+    struct mb__lane_worker *worker; /* who writes to it */
     mb__bell *bell;                /* the parent's: something was put */
     const struct mb__order *order; /* the worker's: where it is */
     const struct mb__condition *condition; /* and on what it depends that this is written */

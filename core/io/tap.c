@@ -155,7 +155,7 @@ static size_t room(const struct mb__tap *t)
 {
     uint64_t kept, next, made = atomic_load(&t->shared->made);
     slowest(t, &kept, &next);
-    if (next != GONE && made - next >= CHUNKS - 1) /* the slowest may be at work on the one before */
+    if (next != GONE && made - next >= CHUNKS) /* the slowest is at work on the one whose place it would take */
         return 0;
     size_t left = kept == GONE ? MB__TAP_SIZE : MB__TAP_SIZE - (size_t)(atomic_load(&t->shared->end) - kept);
     return left < CHUNK / 4 ? 0 : left < CHUNK ? left : CHUNK;
@@ -287,7 +287,7 @@ int mb__tap_take(struct mb__tap *t, uint64_t keep, const struct mb__tap_reader *
     t->ended += c->result <= 0;
     if (c->indexed && c->index.begin == keep)
         *index = &c->index;
-    if (t->joined && reader->prompt && reader->look != NULL)
+    if (c->result > 0 && t->joined && reader->prompt && reader->look != NULL) /* else the next source is not open */
         read_ahead(t, reader);
     return c->result;
 }

@@ -16,7 +16,7 @@ static inline struct seen look_at(const struct mb__decoder *d, const struct mb__
                                   bool may_be_short, const struct mb_frame *frame)
 {
     const uint8_t *b = frame->data;
-    if (!may_be_short || !mb__is_plain(d, frame) || !mb__shard_plain(b[MB__SHORT_IP + 9], b + MB__SHORT_L4))
+    if (!may_be_short || !mb__is_plain(d, frame) || !mb__shard_plain(b[MB__PLAIN_IP + 9], b + MB__PLAIN_L4))
         return (struct seen){0, mb__shard_of_frame(shards, link, frame), MB__SHAPE_OTHER};
     uint32_t hash = mb__plain_hash(d, b);
     return (struct seen){hash, mb__shard_of_hash(shards, hash),

@@ -79,8 +79,8 @@ struct mb__shards;
 /* The time of the newest frame of all bursts, ns. */
 int64_t mb__decoder_now(const struct mb__decoder *d);
 /* Lists |n| frames (at most MB_BURST) behind those in |lists|, for each worker of
- * |shards| its own; a tick is 2^|tick_shift| ns. False: a time goes backward, or there
- * is no room, and nothing was done. */
+ * |shards| its own; a tick is 2^|tick_shift| ns. False: there is no room,
+ * and nothing was done. */
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
                      const struct mb_frame *frames, uint32_t n, struct mb__lists *lists);
 /* Lists |n| frames that come next here, whoever owns them. */

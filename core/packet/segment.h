@@ -42,8 +42,8 @@ static inline struct mb__segment mb__segment_of(const struct mb_packet *p)
 
 /* ---- brief frames --------------------------------------------------------- */
 
-#define MB__BRIEF_IP 14 /* where the headers are in the frame */
-#define MB__BRIEF_TCP 34
+#define MB__PLAIN_IP 14 /* where the headers are in the frame */
+#define MB__PLAIN_L4 34
 #define MB__BRIEF_LEN 54 /* with these headers */
 
 /* Whether |b|, |caplen| bytes of an Ethernet frame, is plain IPv4 without options,
@@ -52,16 +52,16 @@ static inline bool mb__frame_is_plain(const uint8_t *b, uint32_t caplen)
 {
     if (caplen < MB__BRIEF_LEN)
         return false;
-    const uint8_t *ip = b + MB__BRIEF_IP;
+    const uint8_t *ip = b + MB__PLAIN_IP;
     uint32_t len = mb__be16(ip + 2);
-    return mb__be16(b + 12) == 0x0800 && ip[0] == 0x45 && len >= 40 && len <= caplen - MB__BRIEF_IP &&
+    return mb__be16(b + 12) == 0x0800 && ip[0] == 0x45 && len >= 40 && len <= caplen - MB__PLAIN_IP &&
            (mb__be16(ip + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(ip);
 }
 
 /* Whether a plain frame is brief. */
 static inline bool mb__frame_is_brief(const uint8_t *b)
 {
-    const uint8_t *ip = b + MB__BRIEF_IP, *tcp = b + MB__BRIEF_TCP;
+    const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
     if (ip[9] != MB__PROTO_TCP || !mb__flags_advance(tcp[13]))
         return false;
     uint32_t hlen = (tcp[12] >> 4) * 4u, room = mb__be16(ip + 2) - 20u;
@@ -78,15 +78,15 @@ struct mb__ends {
 
 static inline struct mb__ends mb__brief_ends(const uint8_t *b)
 {
-    struct mb__ends ends = {.sport = mb__be16(b + MB__BRIEF_TCP), .dport = mb__be16(b + MB__BRIEF_TCP + 2)};
-    memcpy(&ends.src, b + MB__BRIEF_IP + 12, sizeof ends.src);
-    memcpy(&ends.dst, b + MB__BRIEF_IP + 16, sizeof ends.dst);
+    struct mb__ends ends = {.sport = mb__be16(b + MB__PLAIN_L4), .dport = mb__be16(b + MB__PLAIN_L4 + 2)};
+    memcpy(&ends.src, b + MB__PLAIN_IP + 12, sizeof ends.src);
+    memcpy(&ends.dst, b + MB__PLAIN_IP + 16, sizeof ends.dst);
     return ends;
 }
 
 static inline struct mb__segment mb__brief_segment(const uint8_t *b, int64_t ts)
 {
-    const uint8_t *ip = b + MB__BRIEF_IP, *tcp = b + MB__BRIEF_TCP;
+    const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
     uint32_t hlen = (tcp[12] >> 4) * 4u;
     return (struct mb__segment){
         .ts = ts,

@@ -15,9 +15,6 @@
 #include "packet/shard.h"
 #include "packet/walk.h"
 
-#define MB__SHORT_IP MB__BRIEF_IP /* where the headers are in a plain frame */
-#define MB__SHORT_L4 MB__BRIEF_TCP
-
 /* Bytes of the TCP header at |l4| if it has no options, or timestamps as all
  * systems lay them out, or the options of most SYNs, nothing odd, and fits into
  * |room|; otherwise 0. */
@@ -52,7 +49,7 @@ __attribute__((always_inline)) static inline bool mb__decode_short(const struct 
                                                                    struct mb_packet *p)
 {
     const uint8_t *b = frame->data;
-    const uint8_t *ip = b + MB__SHORT_IP, *l4 = b + MB__SHORT_L4;
+    const uint8_t *ip = b + MB__PLAIN_IP, *l4 = b + MB__PLAIN_L4;
     uint32_t len = mb__be16(ip + 2), room = len - 20;
     bool tcp = ip[9] == MB__PROTO_TCP;
     uint32_t hlen = tcp ? mb__short_tcp(l4, room) : ip[9] == MB__PROTO_UDP ? mb__short_udp(l4, room) : 0;
@@ -73,7 +70,7 @@ __attribute__((always_inline)) static inline bool mb__decode_short(const struct 
     p->tunnel_id = 0;
     mb__addr_v4(&p->src, ip + 12);
     mb__addr_v4(&p->dst, ip + 16);
-    p->net_off = MB__SHORT_IP;
+    p->net_off = MB__PLAIN_IP;
     p->vlan[0] = p->vlan[1] = 0;
     p->link = MB__LINK_ETHERNET;
     p->vlans = p->tunnels = 0;
@@ -100,7 +97,7 @@ static inline bool mb__goes_short(const struct mb__decoder *d, int link)
 /* Whether |frame| may go it, as far as its link and IP headers tell. */
 static inline bool mb__is_plain(const struct mb__decoder *d, const struct mb_frame *frame)
 {
-    return mb__frame_is_plain(frame->data, frame->caplen) && frame->data[MB__SHORT_IP + 8] > d->farthest;
+    return mb__frame_is_plain(frame->data, frame->caplen) && frame->data[MB__PLAIN_IP + 8] > d->farthest;
 }
 
 /* |packets| went the short way, |tcp| of them TCP. */
@@ -114,7 +111,7 @@ static inline void mb__count_short(struct mb_stats *s, uint64_t packets, uint64_
 /* The flow hash of a plain frame, as mb__packet_hash() gives it for its packet. */
 static inline uint32_t mb__plain_hash(const struct mb__decoder *d, const uint8_t *b)
 {
-    return mb__shard_hash_v4(d->key, b + MB__SHORT_IP + 12, b[MB__SHORT_IP + 9]);
+    return mb__shard_hash_v4(d->key, b + MB__PLAIN_IP + 12, b[MB__PLAIN_IP + 9]);
 }
 
 /* ---- the clock --------------------------------------------------------------- */

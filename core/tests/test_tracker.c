@@ -92,23 +92,42 @@ static void test_quiet_periods(void)
     mb__quiet_free(q);
 }
 
-/* One process writes two slots' worth of periods over each other, another reads: no half is ever seen. */
+static struct mb__track_key key_of(uint32_t n)
+{
+    struct mb_addr a = address(n);
+    return mb__track_key(n, 1, MB_TRACK_SRC, &a, &a);
+}
+
+/* A key that takes the slot of |key|. */
+static struct mb__track_key rival_of(struct mb__quiet *q, const struct mb__track_key *key)
+{
+    for (uint32_t n = 2;; n++) {
+        struct mb__track_key rival = key_of(n);
+        mb__quiet_set(q, key, 1);
+        mb__quiet_set(q, &rival, 1);
+        if (!mb__quiet_at(q, key, 1))
+            return rival;
+    }
+}
+
+/* One process writes two keys over each other in one slot, the first with a short
+ * period and the other with a long one; another process never sees the first with the long one. */
 static void test_quiet_while_written(void)
 {
     struct mb__quiet *q = mb__quiet_new();
+    struct mb__track_key first = key_of(1), second = rival_of(q, &first);
     pid_t writer = fork();
-    for (int64_t n = 1; writer == 0; n++) {
-        struct mb_addr a = address((uint32_t)n);
-        struct mb__track_key key = mb__track_key((uint32_t)n, 1, MB_TRACK_SRC, &a, &a);
-        mb__quiet_set(q, &key, n);
+    while (writer == 0) {
+        mb__quiet_set(q, &first, 10);
+        mb__quiet_set(q, &second, 1000);
     }
-    uint32_t wrong = 0;
-    for (int64_t n = 1; n < 3000000; n++) {
-        struct mb_addr a = address((uint32_t)n);
-        struct mb__track_key key = mb__track_key((uint32_t)n, 1, MB_TRACK_SRC, &a, &a);
-        wrong += mb__quiet_at(q, &key, n + 1); /* its period never reaches that far */
+    uint32_t wrong = 0, seen = 0;
+    for (int n = 0; n < 3000000; n++) {
+        wrong += mb__quiet_at(q, &first, 500);
+        seen += mb__quiet_at(q, &second, 500) + mb__quiet_at(q, &first, 5);
     }
     CHECK_INT(wrong, 0);
+    CHECK(seen > 0);
     kill(writer, SIGKILL);
     waitpid(writer, NULL, 0);
     mb__quiet_free(q);

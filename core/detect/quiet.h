@@ -12,8 +12,8 @@
  * meanwhile (tracker.h), as it would by itself, at places that no two runs share.
  *
  * The table is small and forgets: a period that another one took the slot of is
- * not found, and then the parent decides. Slots have a version that is odd while
- * they are written, so that nobody takes half of one for a whole.
+ * not found, and then the parent decides. Nobody takes half of a slot for a whole
+ * (base/versioned.h).
  */
 #ifndef MB_DETECT_QUIET_H
 #define MB_DETECT_QUIET_H

@@ -2,6 +2,7 @@
 /* lane -- chunks through rings, and their merge */
 #include "io/lane.h"
 
+#include "base/versioned.h"
 #include "mosbox.h"
 
 #define PATIENCE 100              /* ms until a full lane is looked at again */
@@ -25,13 +26,8 @@ static size_t padded(size_t len)
 /* Tells the parent where the worker is: nothing before that comes any more, in any lane. */
 static void say_where(struct mb__lane_worker *w, const struct mb__order *order)
 {
-    uint64_t version = atomic_load_explicit(&w->version, memory_order_relaxed);
-    atomic_store_explicit(&w->version, version + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&w->waited[0], order->frame, memory_order_relaxed);
-    atomic_store_explicit(&w->waited[1], order->step, memory_order_relaxed);
-    atomic_store_explicit(&w->waited[2], order->flow, memory_order_relaxed);
-    atomic_store_explicit(&w->version, version + 2, memory_order_release);
+    const uint64_t where[3] = {order->frame, order->step, order->flow};
+    mb__versioned_write(&w->version, w->waited, where, 3);
 }
 
 static void wait_for_room(struct mb__lane *l, size_t size)
@@ -95,13 +91,9 @@ static const struct chunk *first_chunk(const struct mb__lane *l)
 /* Where the worker last waited, or the very beginning if it is just saying so. */
 static struct mb__order where_it_waited(const struct mb__lane_worker *w)
 {
-    uint64_t version = atomic_load_explicit(&w->version, memory_order_acquire);
-    struct mb__order order = {.frame = atomic_load_explicit(&w->waited[0], memory_order_relaxed),
-                              .step = atomic_load_explicit(&w->waited[1], memory_order_relaxed),
-                              .flow = atomic_load_explicit(&w->waited[2], memory_order_relaxed)};
-    atomic_thread_fence(memory_order_acquire);
-    bool whole = version % 2 == 0 && atomic_load_explicit(&w->version, memory_order_relaxed) == version;
-    return whole ? order : (struct mb__order){0};
+    uint64_t where[3];
+    bool whole = mb__versioned_read(&w->version, w->waited, where, 3);
+    return whole ? (struct mb__order){where[0], where[1], where[2]} : (struct mb__order){0};
 }
 
 /* The least order that can still come from worker |i|; |*there|: its chunk is there. */

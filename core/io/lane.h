@@ -30,7 +30,7 @@ struct mb__lane_worker {
     _Alignas(MB__CACHE_LINE) _Atomic uint64_t frames; /* it is done with */
     struct mb__order failed;                          /* where it failed, if |has_failed| */
     _Atomic uint32_t has_failed;
-    _Atomic uint64_t version;                         /* of what follows; odd: it is being written */
+    _Atomic uint64_t version;                         /* of what follows: base/versioned.h */
     _Atomic uint64_t waited[3];                       /* where it last waited for room: an order */
     _Atomic uint32_t left;                            /* nothing more comes */
 };

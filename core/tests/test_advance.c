@@ -424,6 +424,17 @@ static struct mb_config config_of(uint64_t seed)
     return config;
 }
 
+/* Ends both runs, alike so far if |ok|: whether they are to the end. */
+static bool end_alike(struct run *a, struct run *b, uint64_t seed, bool ok)
+{
+    mb_engine_finish(a->engine);
+    mb_engine_finish(b->engine);
+    ok = ok && same(a, b, seed, shot_count);
+    mb_engine_free(a->engine);
+    mb_engine_free(b->engine);
+    return ok;
+}
+
 /* Frame by frame, the short way beside the long way. */
 static bool compare(uint64_t seed, int way)
 {
@@ -439,12 +450,7 @@ static bool compare(uint64_t seed, int way)
         mb_engine_frame(b.engine, 1, &frame);
         ok = same(&a, &b, seed, i);
     }
-    mb_engine_finish(a.engine);
-    mb_engine_finish(b.engine);
-    ok = ok && same(&a, &b, seed, shot_count);
-    mb_engine_free(a.engine);
-    mb_engine_free(b.engine);
-    return ok;
+    return end_alike(&a, &b, seed, ok);
 }
 
 /* ---- bursts ---------------------------------------------------------------- */
@@ -482,12 +488,7 @@ static bool compare_bursts(uint64_t seed, int way)
     while (mb_engine_run(a.engine, &feed.source, 0) > 0)
         continue;
     bool ok = same(&a, &b, seed, shot_count);
-    mb_engine_finish(a.engine);
-    mb_engine_finish(b.engine);
-    ok = ok && same(&a, &b, seed, shot_count);
-    mb_engine_free(a.engine);
-    mb_engine_free(b.engine);
-    return ok;
+    return end_alike(&a, &b, seed, ok);
 }
 
 /* ---- tests ----------------------------------------------------------------- */

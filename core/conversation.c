@@ -153,51 +153,47 @@ static int after_states(struct mb_engine *e, struct mb_flow *flow, int side, con
 static int heard_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                          const struct mb__segment *s)
 {
-    mb__tcp_advance_sender(flow, side, s);
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    mb__tcp_advance_sender(flow, from, to, s);
     int err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
     if (err < 0 || e->dropped)
         return err;
     err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
     if (err < 0)
         return err;
-    if (flow->end[side].flags & MB_SIDE_NO_STREAM) {
-        struct mb__tcp_step step = {.offset = mb__tcp_offset(&flow->end[side], p->seq)};
+    if (from->flags & MB_SIDE_NO_STREAM) {
+        struct mb__tcp_step step = {.offset = mb__tcp_offset(from, p->seq)};
         return tcp_received(e, flow, side, p, &step);
     }
-    mb__tcp_advance_receiver(flow, side, s);
+    mb__tcp_advance_receiver(from, to, s);
     return p->payload_len == 0 ? 0 : mb__deliver(e, flow, side, p, mb__payload_of(p));
 }
 
 static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     struct mb__segment s;
+    enum mb__way way = MB__WAY_LONG;
     int err = 0;
-    bool heard = mb__heard(flow, MB_EV_PACKET), may_advance = mb__flags_advance(p->tcp_flags) && flow->streams == NULL;
-    if (may_advance)
+    if (mb__flags_advance(p->tcp_flags) && flow->streams == NULL) {
         s = mb__segment_of(p);
-    if (!may_advance || !mb__tcp_advances(flow, side, &s, heard | mb__heard(flow, MB_EV_STATE_CHANGE))) {
+        way = mb__tcp_way(flow, from, to, &s);
+    }
+    bool heard = mb__heard(flow, MB_EV_PACKET);
+    if (way == MB__WAY_LONG || (way == MB__WAY_TURN && (heard || mb__heard(flow, MB_EV_STATE_CHANGE)))) {
         err = tcp_segment(e, flow, side, p, first);
         mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
         return err;
     }
     if (heard)
         return heard_segment(e, flow, side, p, &s);
-    bool turns = mb__tcp_advance(flow, side, &s);
+    mb__tcp_advance_sender(flow, from, to, &s);
+    mb__tcp_advance_receiver(from, to, &s);
+    if (way == MB__WAY_TURN)
+        mb__tcp_advance_states(flow, side, &s);
     if (p->payload_len > 0)
         err = mb__deliver(e, flow, side, p, mb__payload_of(p));
-    return turns && err >= 0 ? after_states(e, flow, side, p) : err;
-}
-
-/* Whether the packet of segment |s| need not be shown to anybody. */
-static inline bool is_unheard(const struct mb_engine *e, const struct mb_flow *flow, int side,
-                              const struct mb__segment *s)
-{
-    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool quiet = (flow->streams == NULL) & !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) &
-                 !mb__heard(flow, MB_EV_PACKET);
-    bool ends = ((s->flags & MB_TCP_FIN) * MB_SIDE_FIN | from->flags | to->flags) & MB_SIDE_FIN;
-    bool read = (e->streams.history > 0) | ((flow->events & (MB__EVENTS_OF_BYTES | MB__PROTO_EVENTS)) != 0);
-    return quiet & !(read & (ends | (s->len > 0))) & ((from->flags & MB_SIDE_SEEN) != 0);
+    return way == MB__WAY_TURN && err >= 0 ? after_states(e, flow, side, p) : err;
 }
 
 /* A packet of a flow that had not settled was taken in. */
@@ -209,26 +205,60 @@ static void settle(struct mb_engine *e, struct mb_flow *flow)
         mb__flows_settle(&e->flows, flow);
 }
 
-int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t probably)
+/* Whether brief frames that |from| sent need not be shown to anybody. */
+static inline bool is_unheard(const struct mb_flow *flow, const struct mb_endpoint *from)
 {
-    int side;
-    const struct mb__ends ends = mb__brief_ends(frame->data);
-    struct mb_flow *flow = mb__flows_recall_brief(&e->flows, probably, &ends, &side);
-    if (flow == NULL)
-        return 0;
-    const struct mb__segment s = mb__brief_segment(frame->data, ts);
-    if (!(is_unheard(e, flow, side, &s) & mb__tcp_advances(flow, side, &s, mb__heard(flow, MB_EV_STATE_CHANGE))))
-        return 0;
-    struct mb_endpoint *from = &flow->end[side];
+    bool passes = !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) && from->flags & MB_SIDE_SEEN;
+    return passes && flow->streams == NULL && !(flow->events & MB__EVENTS_WITH_PACKETS);
+}
+
+/* A brief frame, |wirelen| bytes long, moves the connection on, but for its states. */
+static inline void brief_advance(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
+                                 struct mb_endpoint *to, const struct mb__segment *s, uint32_t wirelen)
+{
     from->packets++;
-    from->bytes += frame->wirelen;
-    from->tcp_flags |= s.flags;
-    from->next += s.len;
-    e->stats.stream_bytes += s.len;
-    int err = mb__tcp_advance(flow, side, &s) ? after_states(e, flow, side, NULL) : 0;
+    from->bytes += wirelen;
+    from->tcp_flags |= s->flags;
+    from->next += s->len;
+    e->stats.stream_bytes += s->len;
+    mb__tcp_advance_sender(flow, from, to, s);
+    mb__tcp_advance_receiver(from, to, s);
+}
+
+/* A brief frame that may change a state: as mb__conversation_brief(). */
+__attribute__((noinline)) static int brief_turn(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
+                                                const struct mb_frame *frame, int64_t ts)
+{
+    const int side = from == &flow->end[MB_CLIENT] ? MB_CLIENT : MB_SERVER;
+    struct mb_endpoint *to = &flow->end[!side];
+    const struct mb__segment s = mb__brief_segment(frame->data, ts);
+    if (flow->flags & MB_FLOW_CLOSED || mb__heard(flow, MB_EV_STATE_CHANGE) || !mb__may_turn(from, to, &s) ||
+        !mb__is_next(from, to, &s, from->flags / MB_SIDE_FIN & 1))
+        return 0;
+    brief_advance(e, flow, from, to, &s, frame->wirelen);
+    mb__tcp_advance_states(flow, side, &s);
+    int err = after_states(e, flow, side, NULL);
     if (!(from->flags & MB_SIDE_SETTLED))
         settle(e, flow);
     return err < 0 ? err : 1;
+}
+
+int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t probably)
+{
+    struct mb_endpoint *from, *to;
+    const struct mb__ends ends = mb__brief_ends(frame->data);
+    struct mb_flow *flow = mb__flows_recall_brief(&e->flows, probably, &ends, &from, &to);
+    if (flow == NULL || !is_unheard(flow, from))
+        return 0;
+    const struct mb__segment s = mb__brief_segment(frame->data, ts);
+    if (!mb__is_amid(from, to, &s))
+        return brief_turn(e, flow, from, frame, ts);
+    if (flow->flags & MB_FLOW_CLOSED || !mb__is_next(from, to, &s, 0))
+        return 0;
+    brief_advance(e, flow, from, to, &s, frame->wirelen);
+    if (!(from->flags & MB_SIDE_SETTLED))
+        settle(e, flow);
+    return 1;
 }
 
 /* ---- other protocols ------------------------------------------------------ */

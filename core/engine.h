@@ -35,6 +35,8 @@
 #define MB__PROTO_EVENTS ((1ull << (MB_EV_SSH + 1)) - (1ull << MB_EV_PROTOCOL))
 /* Built-in events that show bytes of a stream. */
 #define MB__EVENTS_OF_BYTES (1ull << MB_EV_DATA | 1ull << MB_EV_RETRANSMIT | 1ull << MB_EV_URGENT)
+/* Built-in events of a flow for which its packets have to be decoded. */
+#define MB__EVENTS_WITH_PACKETS (1ull << MB_EV_PACKET | MB__EVENTS_OF_BYTES | MB__PROTO_EVENTS)
 
 struct mb_engine {
     struct mb_config config;

@@ -118,15 +118,13 @@ static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *
     return e->writer == NULL ? 0 : write_frame(e, link, frame);
 }
 
-#define EVENTS_WITH_PACKETS (1ull << MB_EV_RAW | 1ull << MB_EV_PACKET | MB__EVENTS_OF_BYTES | MB__PROTO_EVENTS)
-
 /* Whether brief frames may be left undecoded: a flow is known by its ends alone, and
  * nobody wants to see packets or bytes. If somebody does now and then, it is
  * quicker to decode all of them than to find out which. */
 static bool leaves_brief(const struct mb_engine *e)
 {
     return e->detect == NULL && !e->config.key_vlan && !e->config.key_tunnel && e->streams.history == 0 &&
-           !(mb__events_wanted(e->events) & EVENTS_WITH_PACKETS);
+           !(mb__events_wanted(e->events) & (1ull << MB_EV_RAW | MB__EVENTS_WITH_PACKETS));
 }
 
 /* Frame |n| of the burst, which was left brief, is decoded after all. */
@@ -159,19 +157,28 @@ static inline int process_brief(struct mb_engine *e, const struct mb_frame *fram
     return process_frame(e, &e->burst.packet[at], probably, 1);
 }
 
-/* The flows of |n| packets of the burst, from |at| on, will be needed: fetches them,
- * and notes in which slots they probably are. */
+/* The flow of packet |at| of the burst will be needed, whose bucket is in its place of |probably|: there
+ * then is the slot that it is probably in. */
+static inline void prefetch_flow(const struct mb_engine *e, int at, uint32_t *probably)
+{
+    probably[at] = mb__flows_prefetch_flow(&e->flows, probably[at], e->burst.hash[at]);
+}
+
+/* The same for |n| packets from |at| on. */
 static inline void prefetch_flows(const struct mb_engine *e, int at, int n, uint32_t *probably)
 {
     for (; n > 0; at++, n--)
-        probably[at] = mb__flows_prefetch_flow(&e->flows, e->burst.hash[at]);
+        prefetch_flow(e, at, probably);
 }
 
-/* The same for the first packets of a new burst; for all of them the buckets. */
+/* The buckets of a new burst will be needed, and the flows of its first packets. */
 static inline void prefetch_burst(const struct mb_engine *e, uint32_t *probably)
 {
-    for (int i = 0; i < e->burst.total; i++)
-        mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
+    const int total = e->burst.total;
+    for (int i = 0; i < total; i++)
+        probably[i] = mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
+    for (int i = total; i < total + MB__AHEAD; i++) /* nobody's */
+        probably[i] = 0;
     prefetch_flows(e, 0, MB__AHEAD, probably);
 }
 
@@ -179,21 +186,25 @@ static inline void prefetch_burst(const struct mb_engine *e, uint32_t *probably)
 static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
     struct mb__burst *b = &e->burst;
-    uint32_t probably[MB__BATCH + MB__AHEAD]; /* slots of the packets' flows */
+    uint32_t probably[MB__BATCH + MB__AHEAD]; /* slots of the packets' flows; far ahead, their buckets */
     int err = 0, at = 0, done = 0;
     int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, leaves_brief(e), b);
     prefetch_burst(e, probably);
     do { /* a stop takes effect after the frame, however many were read ahead */
         const struct mb_frame *frame = &frames[done];
-        int brief = b->packets[done] == 0, places = brief ? 1 : b->packets[done];
-        prefetch_flows(e, at + MB__AHEAD, places, probably);
         e->stats.frames++;
         e->stats.frame_bytes += frame->wirelen;
-        err = brief ? process_brief(e, frame, done, at, &probably[at])
-                    : process_frame(e, &b->packet[at], &probably[at], places);
+        if (b->packets[done] == 0) {
+            prefetch_flow(e, at + MB__AHEAD, probably);
+            err = process_brief(e, frame, done, at, &probably[at]);
+            at++;
+        } else {
+            prefetch_flows(e, at + MB__AHEAD, b->packets[done], probably);
+            err = process_frame(e, &b->packet[at], &probably[at], b->packets[done]);
+            at += b->packets[done];
+        }
         if (err >= 0)
             err = pass_on(e, link, frame);
-        at += places;
         done++;
     } while (done < taken && err >= 0 && !e->stop);
     mb__decoder_release(e->decoder);

@@ -25,87 +25,109 @@ static inline void mb__receive_window(const struct mb_endpoint *from, struct mb_
                                       uint16_t window, uint32_t ack)
 {
     bool scaled = !syn && from->flags & to->flags & MB_SIDE_WSCALE;
-    to->snd_wnd = scaled ? (uint32_t)window << from->wscale : window;
-    uint32_t edge = ack + to->snd_wnd, widest = to->snd_max;
-    uint32_t wider = -(uint32_t)((widest == 0) | (mb__seq_diff(edge, widest) > 0));
-    to->snd_max = widest + ((edge - widest) & wider); /* not a branch: windows go up and down */
+    uint32_t wnd = scaled ? (uint32_t)window << from->wscale : window, widest = to->snd_max;
+    int32_t wider = mb__seq_diff(ack + wnd, widest);
+    if (widest != 0)
+        wider &= ~(wider >> 31); /* not a branch: windows go up and down */
+    to->snd_wnd = wnd;
+    to->snd_max = widest + (uint32_t)wider;
 }
 
-/* Whether |s|, which has such flags, is the next that |from| can send, and |to|
- * takes it as it is. */
-static inline bool mb__is_next(const struct mb_flow *flow, const struct mb_endpoint *from,
-                               const struct mb_endpoint *to, const struct mb__segment *s)
+/* Flags and state of an endpoint as one number. */
+static inline uint32_t mb__standing(uint16_t flags, uint8_t state)
 {
-    bool fin = s->flags & MB_TCP_FIN, done = from->flags & MB_SIDE_FIN;
-    uint32_t end = s->seq + s->len + fin;
-    bool open = !(flow->flags & MB_FLOW_CLOSED) & !((from->flags | to->flags) & (MB_SIDE_NO_STREAM | MB_SIDE_RST));
-    bool known = (from->flags & to->flags & MB_SIDE_SYNC) / MB_SIDE_SYNC & (from->state >= MB_TCP_ESTABLISHED) &
-                 (to->state >= MB_TCP_SYN_RCVD);
-    bool next = (s->seq == from->snd_nxt) & (s->seq == from->stream_seq + (uint32_t)from->next + done) &
-                !(done & (fin | (s->len > 0)));
-    bool inside = (from->snd_max != 0) & (mb__seq_diff(end, from->snd_max) <= 0);
-    bool acks = (mb__seq_diff(s->ack, to->snd_una) >= 0) & (mb__seq_diff(s->ack, to->snd_nxt) <= 0);
-    bool whole = (from->state >= MB_TCP_CLOSE_WAIT) & (to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1);
-    bool taken = !(to->flags & MB_SIDE_FIN) | whole;
-    return open & known & next & inside & acks & taken; /* one branch for all: each alone is hard to foretell */
+    return (uint32_t)state << 16 | flags;
 }
 
-/* RFC 7323 5.3: its timestamp is not older. */
-static inline bool mb__in_time(const struct mb_endpoint *from, const struct mb_endpoint *to,
-                               const struct mb__segment *s)
+_Static_assert(offsetof(struct mb_endpoint, state) == offsetof(struct mb_endpoint, flags) + 2, "as one number");
+
+/* The same of |end|, read at once; above it is what is no part of it. */
+static inline uint32_t mb__standing_of(const struct mb_endpoint *end)
 {
-    bool compared = s->stamped & ((from->flags & to->flags & MB_SIDE_TIMESTAMPS) != 0);
-    return !compared | (mb__seq_diff(s->tsval, from->ts_recent) >= 0);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t bits;
+    memcpy(&bits, (const uint8_t *)end + offsetof(struct mb_endpoint, flags), sizeof bits);
+    return bits;
+#else
+    return mb__standing(end->flags, end->state);
+#endif
 }
 
-/* Whether |s| changes no state: between two that are open, with no FIN of either. */
+/* Whether |s|, which has flags for the short way, changes no state: two that are open
+ * exchange it, with no FIN of either. */
 static inline bool mb__is_amid(const struct mb_endpoint *from, const struct mb_endpoint *to,
                                const struct mb__segment *s)
 {
-    return !(s->flags & MB_TCP_FIN) & (from->state == MB_TCP_ESTABLISHED) & (to->state == MB_TCP_ESTABLISHED) &
-           !((from->flags | to->flags) & MB_SIDE_FIN);
+    const uint32_t wanted = mb__standing(MB_SIDE_SYNC, MB_TCP_ESTABLISHED);
+    const uint32_t known = mb__standing(MB_SIDE_SYNC | MB_SIDE_FIN | MB_SIDE_RST | MB_SIDE_NO_STREAM, UINT8_MAX);
+    uint32_t differs = (mb__standing_of(from) ^ wanted) | (mb__standing_of(to) ^ wanted);
+    return (differs & known) == 0 && !(s->flags & MB_TCP_FIN);
 }
 
-/* Whether |s|, which |side| sent and which has flags for it, can go the short way.
- * Not if it may change a state and |states_heard|. */
-static inline bool mb__tcp_advances(const struct mb_flow *flow, int side, const struct mb__segment *s,
-                                    bool states_heard)
+/* Whether |s|, which has flags for the short way, may change a state: a side is not quite open yet,
+ * or there are FINs, and these fit: nothing comes after that of |from|, and if |to| sent one,
+ * |from| has taken it. */
+static inline bool mb__may_turn(const struct mb_endpoint *from, const struct mb_endpoint *to,
+                                const struct mb__segment *s)
 {
-    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    return (mb__is_amid(from, to, s) | !states_heard) & mb__is_next(flow, from, to, s) & mb__in_time(from, to, s);
+    if (!(from->flags & to->flags & MB_SIDE_SYNC) || (from->flags | to->flags) & (MB_SIDE_NO_STREAM | MB_SIDE_RST) ||
+        from->state < MB_TCP_ESTABLISHED || to->state < MB_TCP_SYN_RCVD)
+        return false;
+    if (from->flags & MB_SIDE_FIN && (s->flags & MB_TCP_FIN || s->len > 0))
+        return false;
+    return !(to->flags & MB_SIDE_FIN) ||
+           (from->state >= MB_TCP_CLOSE_WAIT && to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1);
 }
 
-/* The sender's half of a segment of which mb__tcp_advances(); the flow's counters
+/* Whether |s| is what comes next after all that |from| sent, |fins| of which are FINs, and |to| takes it as
+ * it is. Each comparison alone is hard to foretell or always true, so they are
+ * made as numbers that have to be 0 or not negative, and there is one branch for all. */
+static inline bool mb__is_next(const struct mb_endpoint *from, const struct mb_endpoint *to,
+                               const struct mb__segment *s, uint32_t fins)
+{
+    uint32_t differs = (s->seq ^ from->snd_nxt) | (s->seq ^ (from->stream_seq + (uint32_t)from->next + fins));
+    int32_t below = mb__seq_diff(from->snd_max, s->seq + s->len + (s->flags & MB_TCP_FIN)) |
+                    mb__seq_diff(s->ack, to->snd_una) | mb__seq_diff(to->snd_nxt, s->ack);
+    if (s->stamped && from->flags & to->flags & MB_SIDE_TIMESTAMPS) /* RFC 7323 5.3: its timestamp is not older */
+        below |= mb__seq_diff(s->tsval, from->ts_recent);
+    return (differs | (uint32_t)below >> 31) == 0 && from->snd_max != 0;
+}
+
+/* Which way a segment can go. */
+enum mb__way {
+    MB__WAY_LONG,
+    MB__WAY_TURN, /* the short one, if nobody hears of states: it may change one */
+    MB__WAY_AMID  /* the short one, and it changes none */
+};
+
+/* Which way |s| can go, which |from| sent to |to| and which has flags for the short one. */
+static inline enum mb__way mb__tcp_way(const struct mb_flow *flow, const struct mb_endpoint *from,
+                                       const struct mb_endpoint *to, const struct mb__segment *s)
+{
+    bool amid = mb__is_amid(from, to, s);
+    if (flow->flags & MB_FLOW_CLOSED || !(amid || mb__may_turn(from, to, s)) ||
+        !mb__is_next(from, to, s, from->flags / MB_SIDE_FIN & 1))
+        return MB__WAY_LONG;
+    return amid ? MB__WAY_AMID : MB__WAY_TURN;
+}
+
+/* The sender's half of a segment that goes the short way; the flow's counters
  * have it in them. */
-static inline void mb__tcp_advance_sender(struct mb_flow *flow, int side, const struct mb__segment *s)
+static inline void mb__tcp_advance_sender(struct mb_flow *flow, struct mb_endpoint *from,
+                                          const struct mb_endpoint *to, const struct mb__segment *s)
 {
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool moves = s->stamped & ((from->flags & to->flags & MB_SIDE_TIMESTAMPS) != 0) & (s->seq == from->snd_una);
-    from->ts_recent = moves ? s->tsval : from->ts_recent;
+    if (s->stamped && from->flags & to->flags & MB_SIDE_TIMESTAMPS)
+        from->ts_recent = s->seq == from->snd_una ? s->tsval : from->ts_recent;
     from->snd_nxt = s->seq + s->len + (s->flags & MB_TCP_FIN);
     flow->last_ts = s->ts;
 }
 
 /* The receiver's half, but for the bytes. */
-static inline void mb__tcp_advance_receiver(struct mb_flow *flow, int side, const struct mb__segment *s)
+static inline void mb__tcp_advance_receiver(const struct mb_endpoint *from, struct mb_endpoint *to,
+                                            const struct mb__segment *s)
 {
-    struct mb_endpoint *to = &flow->end[!side];
     to->snd_una = s->ack;
-    mb__receive_window(&flow->end[side], to, false, s->window, s->ack);
-}
-
-/* Both halves and the states. The payload is to be shown by the caller; then, if it
- * gives true, a FIN is to be taken and the idle time chosen. */
-static inline bool mb__tcp_advance(struct mb_flow *flow, int side, const struct mb__segment *s)
-{
-    bool amid = mb__is_amid(&flow->end[side], &flow->end[!side], s);
-    mb__tcp_advance_sender(flow, side, s);
-    mb__tcp_advance_receiver(flow, side, s);
-    if (!amid) {
-        const struct mb__segment copy = *s; /* |s| itself can then stay in registers */
-        mb__tcp_advance_states(flow, side, &copy);
-    }
-    return !amid;
+    mb__receive_window(from, to, false, s->window, s->ack);
 }
 
 #endif

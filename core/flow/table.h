@@ -153,13 +153,18 @@ static inline int mb__flow_sender(const struct mb__flows *t, const struct mb_flo
     return differs == 0 ? side : -1;
 }
 
-/* The bucket that |hash| falls into: one bit more of it counts where this round
- * has split. Not a branch, since nobody can foretell one on a hash. */
-static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
+/* The number of the bucket that |hash| falls into: one bit more of it counts where
+ * this round has split. Not a branch, since nobody can foretell one on a hash. */
+static inline uint32_t mb__flows_bucket_number(const struct mb__flows *t, uint32_t hash)
 {
     uint32_t n = hash & (2 * t->round - 1);
     uint32_t not_split = -(uint32_t)(n >= t->round + t->split);
-    return &t->buckets[n - (t->round & not_split)];
+    return n - (t->round & not_split);
+}
+
+static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
+{
+    return &t->buckets[mb__flows_bucket_number(t, hash)];
 }
 
 /* The bucket after |b|, NULL if it is the last for its hashes. */
@@ -198,16 +203,18 @@ static inline struct mb_flow *mb__flows_find(const struct mb__flows *t, const st
     return NULL;
 }
 
-/* First step of a batch: the bucket will be needed. */
-static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t hash)
+/* First step of a batch: the bucket will be needed. Its number. */
+static inline uint32_t mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t hash)
 {
-    __builtin_prefetch(mb__flows_bucket(t, hash));
+    uint32_t n = mb__flows_bucket_number(t, hash);
+    __builtin_prefetch(&t->buckets[n]);
+    return n;
 }
 
-/* The slot of the first flow with |hash|, 0: there is none. */
-static inline uint32_t mb__flows_guess(const struct mb__flows *t, uint32_t hash)
+/* The slot of the first flow with |hash| from bucket |b| on, 0: there is none. */
+static inline uint32_t mb__flows_guess_from(const struct mb__flows *t, const struct mb__bucket *b, uint32_t hash)
 {
-    for (const struct mb__bucket *b = mb__flows_bucket(t, hash); b != NULL; b = mb__bucket_more(t, b)) {
+    for (; b != NULL; b = mb__bucket_more(t, b)) {
         uint32_t places = mb__bucket_places(b, hash);
         if (places != 0)
             return b->flow[__builtin_ctz(places)];
@@ -215,11 +222,16 @@ static inline uint32_t mb__flows_guess(const struct mb__flows *t, uint32_t hash)
     return 0;
 }
 
-/* Second step: the flow will be needed. The number of the slot that it is
- * probably in, for mb__flows_recall(); 0: not known. */
-static inline uint32_t mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t hash)
+static inline uint32_t mb__flows_guess(const struct mb__flows *t, uint32_t hash)
 {
-    uint32_t n = mb__flows_guess(t, hash);
+    return mb__flows_guess_from(t, mb__flows_bucket(t, hash), hash);
+}
+
+/* Second step: the flow will be needed; its bucket was |bucket|, and may have been
+ * split since. The number of the slot that it is probably in, for mb__flows_recall(); 0: not known. */
+static inline uint32_t mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t bucket, uint32_t hash)
+{
+    uint32_t n = mb__flows_guess_from(t, &t->buckets[bucket], hash);
     const char *flow = mb__pool_at(&t->pool, n); /* slot 0 is harmless */
     for (size_t line = 0; line < sizeof(struct mb_flow); line += 64)
         __builtin_prefetch(flow + line, 1);
@@ -237,25 +249,30 @@ static inline struct mb_flow *mb__flows_recall(const struct mb__flows *t, uint32
     return (*side = mb__flow_sender(t, flow, p)) >= 0 ? flow : NULL;
 }
 
+_Static_assert(offsetof(struct mb_endpoint, port) == offsetof(struct mb_endpoint, addr) + 16 &&
+                   sizeof(struct mb_endpoint) >= offsetof(struct mb_endpoint, port) + 4,
+               "mb__v4_end_at() reads the port behind the address");
+
 static inline uint64_t mb__end_v4(const struct mb_endpoint *end)
 {
-    uint32_t v4;
-    memcpy(&v4, end->addr.byte + 12, sizeof v4);
-    return (uint64_t)v4 << 16 | end->port;
+    return mb__v4_end_at((const uint8_t *)end + offsetof(struct mb_endpoint, addr) + 12);
 }
 
 /* The third step for a brief frame between |ends|, where flow keys are of
- * addresses and ports alone. */
+ * addresses and ports alone: the flow, and its ends as the frame has them. */
 static inline struct mb_flow *mb__flows_recall_brief(const struct mb__flows *t, uint32_t n,
-                                                     const struct mb__ends *ends, int *side)
+                                                     const struct mb__ends *ends, struct mb_endpoint **from,
+                                                     struct mb_endpoint **to)
 {
     struct mb_flow *flow = mb__pool_at(&t->pool, n);
     if (n == 0 || flow->ip_version != 4 || flow->ip_proto != 6)
         return NULL;
-    uint64_t src = (uint64_t)ends->src << 16 | ends->sport, dst = (uint64_t)ends->dst << 16 | ends->dport;
-    *side = mb__end_v4(&flow->end[MB_CLIENT]) != src ? MB_SERVER : MB_CLIENT;
-    bool same = (mb__end_v4(&flow->end[*side]) == src) & (mb__end_v4(&flow->end[!*side]) == dst);
-    return same ? flow : NULL;
+    uint8_t *client = (uint8_t *)&flow->end[MB_CLIENT], *server = (uint8_t *)&flow->end[MB_SERVER];
+    size_t by_server = mb__end_v4(&flow->end[MB_CLIENT]) != ends->src;
+    size_t step = -by_server & sizeof flow->end[0]; /* compilers would multiply an index at each use */
+    *from = (struct mb_endpoint *)(void *)(client + step);
+    *to = (struct mb_endpoint *)(void *)(server - step);
+    return ((mb__end_v4(*from) ^ ends->src) | (mb__end_v4(*to) ^ ends->dst)) == 0 ? flow : NULL;
 }
 
 #endif

@@ -27,44 +27,98 @@ static int decode_other(struct mb__decoder *d, int link, const struct mb_frame *
     return count;
 }
 
-int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
-                     bool leave_brief, struct mb__burst *burst)
+/* The time of a frame that the clock shows from now on. */
+static inline int64_t take_time(struct mb__decoder *d, int64_t ts, int64_t until)
+{
+    if (ts >= d->now && ts <= until)
+        return d->now = ts;
+    d->stats->backward_time += ts < d->now;
+    ts = mb__mend(ts, d->now);
+    mb__decoder_clock(d, ts);
+    return ts;
+}
+
+/* Decodes |frame|, the next one, as frame |done| of the burst and packet |at| and on. How many of these. */
+static inline int decode_frame(struct mb__decoder *d, int link, bool may_be_short, const struct mb_frame *frame,
+                               int64_t until, uint8_t source, struct mb__burst *burst, int done, int at)
+{
+    struct mb_packet *p = &burst->packet[at];
+    int count = 1;
+    int64_t ts = take_time(d, frame->ts, until);
+    d->frames++;
+    burst->ts[done] = ts;
+    if (may_be_short && mb__is_plain(d, frame) && mb__decode_short(frame, ts, d->frames, source, p)) {
+        burst->hash[at] = p->hash = mb__packet_hash(p, d->config, d->key);
+        mb__count_short(d->stats, 1, p->ip_proto == MB__PROTO_TCP);
+    } else {
+        struct mb_frame other = *frame;
+        other.ts = ts;
+        count = decode_other(d, link, &other, source, p, &burst->hash[at]);
+    }
+    burst->packets[done] = (uint8_t)count;
+    return count;
+}
+
+/* The same beside briefs: those have the registers. */
+__attribute__((noinline)) static int decode_unbrief(struct mb__decoder *d, const struct mb_frame *frame, int64_t until,
+                                                    uint8_t source, struct mb__burst *burst, int done, int at)
+{
+    return decode_frame(d, MB__LINK_ETHERNET, true, frame, until, source, burst, done, at);
+}
+
+/* Whether |frame| is brief, and of a time from |now| to |until|. */
+static inline bool stays_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t now, int64_t until)
+{
+    return frame->ts >= now && frame->ts <= until && mb__is_plain(d, frame) && mb__frame_is_brief(frame->data);
+}
+
+/* A burst of frames that go the short way, brief ones left as they are. */
+static int leave_briefs(struct mb__decoder *d, const struct mb_frame *frames, int n, uint8_t source,
+                        struct mb__burst *burst)
+{
+    const uint64_t before = d->frames;
+    int64_t now = d->now, until = unmended_until(d);
+    int done = 0, at = 0, briefs = 0;
+    for (; done < n && at <= MB_BURST; done++) {
+        const struct mb_frame *frame = &frames[done];
+        if (stays_brief(d, frame, now, until)) {
+            burst->ts[done] = now = frame->ts;
+            burst->packets[done] = 0;
+            burst->hash[at++] = mb__plain_hash(d, frame->data);
+            briefs++;
+        } else {
+            d->now = now;
+            d->frames = before + (uint64_t)done;
+            at += decode_unbrief(d, frame, until, source, burst, done, at);
+            now = d->now;
+            until = unmended_until(d);
+        }
+    }
+    d->now = now;
+    d->frames = before + (uint64_t)done;
+    mb__count_short(d->stats, (uint64_t)briefs, (uint64_t)briefs);
+    burst->total = at;
+    return done;
+}
+
+static int decode_all(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
+                      struct mb__burst *burst)
 {
     const bool may_be_short = mb__goes_short(d, link);
     int64_t until = unmended_until(d);
-    int done = 0, at = 0, others = 0, udp = 0;
-    for (; done < n && at + MB__MAX_LAYERS <= MB__BATCH; done++) {
-        struct mb_packet *p = &burst->packet[at];
-        const struct mb_frame *frame = &frames[done];
-        int64_t ts = frame->ts;
-        d->frames++;
-        if (ts >= d->now && ts <= until) {
-            d->now = ts;
-        } else {
-            d->stats->backward_time += ts < d->now;
-            ts = mb__mend(ts, d->now);
-            mb__decoder_clock(d, ts);
-            until = unmended_until(d);
-        }
-        burst->ts[done] = ts;
-        burst->packets[done] = 1;
-        bool plain = may_be_short && mb__is_plain(d, frame);
-        if (plain && leave_brief && mb__frame_is_brief(frame->data)) {
-            burst->packets[done] = 0;
-            burst->hash[at++] = mb__plain_hash(d, frame->data);
-        } else if (plain && mb__decode_short(frame, ts, d->frames, source, p)) {
-            burst->hash[at++] = p->hash = mb__packet_hash(p, d->config, d->key);
-            udp += p->ip_proto == MB__PROTO_UDP;
-        } else {
-            struct mb_frame other = *frame;
-            other.ts = ts;
-            burst->packets[done] = (uint8_t)decode_other(d, link, &other, source, p, &burst->hash[at]);
-            at += burst->packets[done];
-            others++;
-        }
+    int done = 0, at = 0;
+    for (; done < n && at <= MB_BURST; done++) {
+        at += decode_frame(d, link, may_be_short, &frames[done], until, source, burst, done, at);
+        until = unmended_until(d);
     }
-    mb__count_short(d->stats, (uint64_t)(done - others), (uint64_t)(done - others - udp));
-    burst->first = d->frames - (uint64_t)done + 1;
     burst->total = at;
     return done;
+}
+
+int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
+                     bool leave_brief, struct mb__burst *burst)
+{
+    burst->first = d->frames + 1;
+    return leave_brief && mb__goes_short(d, link) ? leave_briefs(d, frames, n, source, burst)
+                                                  : decode_all(d, link, frames, n, source, burst);
 }

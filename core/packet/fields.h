@@ -37,6 +37,29 @@ static inline uint64_t mb__v4_half(uint32_t v4)
 #endif
 }
 
+/* A v4 address, as it lies in memory, and a port as a number to compare: six bytes as they follow
+ * each other in struct mb_endpoint. */
+static inline uint64_t mb__v4_end(uint32_t v4, uint16_t port)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (uint64_t)port << 32 | v4;
+#else
+    return (uint64_t)v4 << 16 | port;
+#endif
+}
+
+/* The same of the eight bytes at |b|, the last two of which are others'. */
+static inline uint64_t mb__v4_end_at(const void *b)
+{
+    uint64_t bits;
+    memcpy(&bits, b, sizeof bits);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return bits & (UINT64_MAX >> 16);
+#else
+    return bits >> 16;
+#endif
+}
+
 /* ::ffff:a.b.c.d of the four bytes at |b|. Written as two halves, as the hash
  * reads it: smaller stores would have to leave the CPU's buffer first. */
 static inline void mb__addr_v4(struct mb_addr *a, const uint8_t *b)
@@ -52,25 +75,26 @@ static inline void mb__addr_v6(struct mb_addr *a, const uint8_t *b)
     memcpy(a->byte, b, sizeof a->byte);
 }
 
-/* Whether the ones' complement sum |sum| of a header is all ones (RFC 1071). */
+/* Whether |sum|, of words of 16 bits, is a multiple of 0xffff: a number that is, and no other, gives what it
+ * was multiplied by when it is multiplied by the inverse of 0xffff modulo 2^64. */
 static inline bool mb__sum_is_good(uint64_t sum)
 {
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return sum == 0xffff || sum == 0x1fffe;
+    return sum * UINT64_C(0xfffefffefffeffff) <= UINT64_MAX / 0xffff;
 }
 
-/* Whether the checksum of an IPv4 header without options is right. The sum
- * does not depend on byte order, nor on the width of the words added. */
+/* Whether the checksum of an IPv4 header without options is right: the ones'
+ * complement sum of all is then all ones (RFC 1071), that is, as the header is not
+ * all zeros, a multiple of 0xffff. The sum does not depend on byte order, nor on the width of
+ * the words added. */
 static inline bool mb__ipv4_sum_good(const uint8_t *h)
 {
-    uint64_t a, b;
-    uint32_t c;
-    memcpy(&a, h, 8);
-    memcpy(&b, h + 8, 8);
-    memcpy(&c, h + 16, 4);
-    return mb__sum_is_good((a >> 32) + (a & 0xffffffff) + (b >> 32) + (b & 0xffffffff) + c);
+    uint32_t a, b, c, d, e;
+    memcpy(&a, h, 4);
+    memcpy(&b, h + 4, 4);
+    memcpy(&c, h + 8, 4);
+    memcpy(&d, h + 12, 4);
+    memcpy(&e, h + 16, 4);
+    return mb__sum_is_good((uint64_t)a + b + c + d + e);
 }
 
 /* Bytes of the extension header |h| of kind |proto|; 0: it is none. */

@@ -21,7 +21,7 @@
 
 #define MB__MAX_LAYERS 8 /* most packets that one frame gives */
 #define MB__BATCH (MB_BURST + MB__MAX_LAYERS) /* packets decoded before they are looked up */
-#define MB__AHEAD 8 /* packets whose flow is fetched while another is at work */
+#define MB__AHEAD 4 /* packets whose flow is fetched while another is at work */
 #define MB__LATEST ((int64_t)1 << 62) /* in 2116: a later time is taken for this one, so that timeouts can be added */
 
 struct mb__decoder;

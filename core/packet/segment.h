@@ -46,6 +46,17 @@ static inline struct mb__segment mb__segment_of(const struct mb_packet *p)
 #define MB__PLAIN_L4 34
 #define MB__BRIEF_LEN 54 /* with these headers */
 
+/* Whether the bits |mask| of the two bytes at |b| are |bits|, both as numbers in network order. */
+static inline bool mb__bits_are(const uint8_t *b, uint16_t mask, uint16_t bits)
+{
+    const uint8_t m[2] = {(uint8_t)(mask >> 8), (uint8_t)mask}, w[2] = {(uint8_t)(bits >> 8), (uint8_t)bits};
+    uint16_t there, masked, wanted; /* as they lie: the constants are turned round, not what is read */
+    memcpy(&there, b, 2);
+    memcpy(&masked, m, 2);
+    memcpy(&wanted, w, 2);
+    return (there & masked) == wanted;
+}
+
 /* Whether |b|, |caplen| bytes of an Ethernet frame, is plain IPv4 without options,
  * whole, no fragment, with a good header checksum, and long enough for a TCP header. */
 static inline bool mb__frame_is_plain(const uint8_t *b, uint32_t caplen)
@@ -54,49 +65,52 @@ static inline bool mb__frame_is_plain(const uint8_t *b, uint32_t caplen)
         return false;
     const uint8_t *ip = b + MB__PLAIN_IP;
     uint32_t len = mb__be16(ip + 2);
-    return mb__be16(b + 12) == 0x0800 && ip[0] == 0x45 && len >= 40 && len <= caplen - MB__PLAIN_IP &&
-           (mb__be16(ip + 6) & 0x3fff) == 0 && mb__ipv4_sum_good(ip);
+    return mb__bits_are(b + 12, 0xffff, 0x0800) && ip[0] == 0x45 && len >= 40 && len <= caplen - MB__PLAIN_IP &&
+           mb__bits_are(ip + 6, 0x3fff, 0) && mb__ipv4_sum_good(ip);
 }
+
+#define MB__BRIEF_BITS 0xf0f6 /* length of the header and flags, but for PSH and FIN */
 
 /* Whether a plain frame is brief. */
 static inline bool mb__frame_is_brief(const uint8_t *b)
 {
     const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
-    if (ip[9] != MB__PROTO_TCP || !mb__flags_advance(tcp[13]))
+    if (ip[9] != MB__PROTO_TCP)
         return false;
-    uint32_t hlen = (tcp[12] >> 4) * 4u, room = mb__be16(ip + 2) - 20u;
-    return hlen == 20 || (room >= hlen && mb__tcp_timestamps_only(tcp, hlen));
+    if (mb__bits_are(tcp + 12, MB__BRIEF_BITS, 0x5000 | MB_TCP_ACK))
+        return true;
+    return mb__bits_are(tcp + 12, MB__BRIEF_BITS, 0x8000 | MB_TCP_ACK) && mb__be16(ip + 2) >= 52 &&
+           mb__tcp_timestamps_only(tcp, 32);
 }
 
-/* The two ends of a brief frame, as they lie in it and as numbers to compare. */
+/* The two ends of a brief frame, as mb__v4_end() gives them. */
 struct mb__ends {
-    uint32_t src; /* as it lies in memory */
-    uint32_t dst;
-    uint16_t sport;
-    uint16_t dport;
+    uint64_t src;
+    uint64_t dst;
 };
 
 static inline struct mb__ends mb__brief_ends(const uint8_t *b)
 {
-    struct mb__ends ends = {.sport = mb__be16(b + MB__PLAIN_L4), .dport = mb__be16(b + MB__PLAIN_L4 + 2)};
-    memcpy(&ends.src, b + MB__PLAIN_IP + 12, sizeof ends.src);
-    memcpy(&ends.dst, b + MB__PLAIN_IP + 16, sizeof ends.dst);
-    return ends;
+    uint32_t src, dst;
+    memcpy(&src, b + MB__PLAIN_IP + 12, sizeof src);
+    memcpy(&dst, b + MB__PLAIN_IP + 16, sizeof dst);
+    return (struct mb__ends){mb__v4_end(src, mb__be16(b + MB__PLAIN_L4)),
+                             mb__v4_end(dst, mb__be16(b + MB__PLAIN_L4 + 2))};
 }
 
 static inline struct mb__segment mb__brief_segment(const uint8_t *b, int64_t ts)
 {
     const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
-    uint32_t hlen = (tcp[12] >> 4) * 4u;
+    bool stamped = tcp[12] & 0x80; /* 8 words of header, not 5 */
     return (struct mb__segment){
         .ts = ts,
         .seq = mb__be32(tcp + 4),
         .ack = mb__be32(tcp + 8),
-        .len = mb__be16(ip + 2) - 20u - hlen,
-        .tsval = hlen == 20 ? 0 : mb__be32(tcp + 24),
+        .len = mb__be16(ip + 2) - (stamped ? 52u : 40u),
+        .tsval = stamped ? mb__be32(tcp + 24) : 0,
         .window = mb__be16(tcp + 14),
         .flags = tcp[13],
-        .stamped = hlen != 20,
+        .stamped = stamped,
     };
 }
 

@@ -225,18 +225,16 @@ static inline void brief_advance(struct mb_engine *e, struct mb_flow *flow, stru
     mb__tcp_advance_receiver(from, to, s);
 }
 
-/* A brief frame that may change a state: as mb__conversation_brief(). */
+/* A brief frame, |wirelen| bytes long, that may change a state: as mb__conversation_brief(). */
 __attribute__((noinline)) static int brief_turn(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
-                                                const struct mb_frame *frame, int64_t ts)
+                                                struct mb_endpoint *to, const struct mb__segment *s, uint32_t wirelen)
 {
     const int side = from == &flow->end[MB_CLIENT] ? MB_CLIENT : MB_SERVER;
-    struct mb_endpoint *to = &flow->end[!side];
-    const struct mb__segment s = mb__brief_segment(frame->data, ts);
-    if (flow->flags & MB_FLOW_CLOSED || mb__heard(flow, MB_EV_STATE_CHANGE) || !mb__may_turn(from, to, &s) ||
-        !mb__is_next(from, to, &s, from->flags / MB_SIDE_FIN & 1))
+    if (flow->flags & MB_FLOW_CLOSED || mb__heard(flow, MB_EV_STATE_CHANGE) || !mb__may_turn(from, to, s) ||
+        !mb__is_next(from, to, s, from->flags / MB_SIDE_FIN & 1))
         return 0;
-    brief_advance(e, flow, from, to, &s, frame->wirelen);
-    mb__tcp_advance_states(flow, side, &s);
+    brief_advance(e, flow, from, to, s, wirelen);
+    mb__tcp_advance_states(flow, side, s);
     int err = after_states(e, flow, side, NULL);
     if (!(from->flags & MB_SIDE_SETTLED))
         settle(e, flow);
@@ -251,8 +249,10 @@ int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, in
     if (flow == NULL || !is_unheard(flow, from))
         return 0;
     const struct mb__segment s = mb__brief_segment(frame->data, ts);
-    if (!mb__is_amid(from, to, &s))
-        return brief_turn(e, flow, from, frame, ts);
+    if (!mb__is_amid(from, to, &s)) {
+        const struct mb__segment copy = s; /* |s| itself can then stay in registers */
+        return brief_turn(e, flow, from, to, &copy, frame->wirelen);
+    }
     if (flow->flags & MB_FLOW_CLOSED || !mb__is_next(from, to, &s, 0))
         return 0;
     brief_advance(e, flow, from, to, &s, frame->wirelen);

@@ -147,10 +147,13 @@ static inline int mb__flow_sender(const struct mb__flows *t, const struct mb_flo
         return -1;
     if (t->key_tunnel && flow->tunnel_id != p->tunnel_id)
         return -1;
-    int side = mb__end_differs(&flow->end[MB_CLIENT], &p->src, p->sport) != 0 ? MB_SERVER : MB_CLIENT;
-    uint64_t differs = mb__end_differs(&flow->end[side], &p->src, p->sport) |
-                       mb__end_differs(&flow->end[!side], &p->dst, p->dport);
-    return differs == 0 ? side : -1;
+    const uint8_t *client = (const uint8_t *)&flow->end[MB_CLIENT], *server = (const uint8_t *)&flow->end[MB_SERVER];
+    const size_t by_server = mb__end_differs(&flow->end[MB_CLIENT], &p->src, p->sport) != 0;
+    const size_t step = -by_server & sizeof flow->end[0]; /* compilers would multiply an index at each use */
+    const struct mb_endpoint *from = (const struct mb_endpoint *)(const void *)(client + step);
+    const struct mb_endpoint *to = (const struct mb_endpoint *)(const void *)(server - step);
+    uint64_t differs = mb__end_differs(from, &p->src, p->sport) | mb__end_differs(to, &p->dst, p->dport);
+    return differs == 0 ? (int)by_server : -1;
 }
 
 /* The number of the bucket that |hash| falls into: one bit more of it counts where

@@ -38,16 +38,19 @@ static inline int64_t take_time(struct mb__decoder *d, int64_t ts, int64_t until
     return ts;
 }
 
-/* Decodes |frame|, the next one, as frame |done| of the burst and packet |at| and on. How many of these. */
-static inline int decode_frame(struct mb__decoder *d, int link, bool may_be_short, const struct mb_frame *frame,
-                               int64_t until, uint8_t source, struct mb__burst *burst, int done, int at)
+/* Decodes |frame|, the next one, as frame |done| of the burst and packet |at| and on. |plain|: it is
+ * known to be. How many packets. */
+static inline int decode_frame(struct mb__decoder *d, int link, bool may_be_short, bool plain,
+                               const struct mb_frame *frame, int64_t until, uint8_t source, struct mb__burst *burst,
+                               int done, int at)
 {
     struct mb_packet *p = &burst->packet[at];
     int count = 1;
     int64_t ts = take_time(d, frame->ts, until);
     d->frames++;
     burst->ts[done] = ts;
-    if (may_be_short && mb__is_plain(d, frame) && mb__decode_short(frame, ts, d->frames, source, p)) {
+    plain = plain || (may_be_short && mb__is_plain(d, frame));
+    if (plain && mb__decode_short(frame, ts, d->frames, source, p)) {
         burst->hash[at] = p->hash = mb__packet_hash(p, d->config, d->key);
         mb__count_short(d->stats, 1, p->ip_proto == MB__PROTO_TCP);
     } else {
@@ -60,16 +63,11 @@ static inline int decode_frame(struct mb__decoder *d, int link, bool may_be_shor
 }
 
 /* The same beside briefs: those have the registers. */
-__attribute__((noinline)) static int decode_unbrief(struct mb__decoder *d, const struct mb_frame *frame, int64_t until,
-                                                    uint8_t source, struct mb__burst *burst, int done, int at)
+__attribute__((noinline)) static int decode_unbrief(struct mb__decoder *d, bool plain, const struct mb_frame *frame,
+                                                    int64_t until, uint8_t source, struct mb__burst *burst, int done,
+                                                    int at)
 {
-    return decode_frame(d, MB__LINK_ETHERNET, true, frame, until, source, burst, done, at);
-}
-
-/* Whether |frame| is brief, and of a time from |now| to |until|. */
-static inline bool stays_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t now, int64_t until)
-{
-    return frame->ts >= now && frame->ts <= until && mb__is_plain(d, frame) && mb__frame_is_brief(frame->data);
+    return decode_frame(d, MB__LINK_ETHERNET, true, plain, frame, until, source, burst, done, at);
 }
 
 /* A burst of frames that go the short way, brief ones left as they are. */
@@ -81,7 +79,8 @@ static int leave_briefs(struct mb__decoder *d, const struct mb_frame *frames, in
     int done = 0, at = 0, briefs = 0;
     for (; done < n && at <= MB_BURST; done++) {
         const struct mb_frame *frame = &frames[done];
-        if (stays_brief(d, frame, now, until)) {
+        bool plain = mb__is_plain(d, frame);
+        if (plain && mb__frame_is_brief(frame->data) && frame->ts >= now && frame->ts <= until) {
             burst->ts[done] = now = frame->ts;
             burst->packets[done] = 0;
             burst->hash[at++] = mb__plain_hash(d, frame->data);
@@ -89,7 +88,7 @@ static int leave_briefs(struct mb__decoder *d, const struct mb_frame *frames, in
         } else {
             d->now = now;
             d->frames = before + (uint64_t)done;
-            at += decode_unbrief(d, frame, until, source, burst, done, at);
+            at += decode_unbrief(d, plain, frame, until, source, burst, done, at);
             now = d->now;
             until = unmended_until(d);
         }
@@ -108,7 +107,7 @@ static int decode_all(struct mb__decoder *d, int link, const struct mb_frame *fr
     int64_t until = unmended_until(d);
     int done = 0, at = 0;
     for (; done < n && at <= MB_BURST; done++) {
-        at += decode_frame(d, link, may_be_short, &frames[done], until, source, burst, done, at);
+        at += decode_frame(d, link, may_be_short, false, &frames[done], until, source, burst, done, at);
         until = unmended_until(d);
     }
     burst->total = at;

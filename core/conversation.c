@@ -241,11 +241,11 @@ __attribute__((noinline)) static int brief_turn(struct mb_engine *e, struct mb_f
     return err < 0 ? err : 1;
 }
 
-int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t probably)
+int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
 {
     struct mb_endpoint *from, *to;
     const struct mb__ends ends = mb__brief_ends(frame->data);
-    struct mb_flow *flow = mb__flows_recall_brief(&e->flows, probably, &ends, &from, &to);
+    struct mb_flow *flow = mb__flows_recall_brief(&e->flows, hash, &ends, &from, &to);
     if (flow == NULL || !is_unheard(flow, from))
         return 0;
     const struct mb__segment s = mb__brief_segment(frame->data, ts);
@@ -516,10 +516,10 @@ static int unknown_packet(struct mb_engine *e, const struct mb_packet *p)
     return err < 0 ? err : flow_packet(e, flow, side, p, first);
 }
 
-int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably)
+int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
 {
     int side;
-    struct mb_flow *flow = mb__flows_recall(&e->flows, probably, p, &side);
+    struct mb_flow *flow = mb__flows_recall(&e->flows, p, &side);
     if (flow == NULL || p->tcp_flags & MB_TCP_SYN)
         return unknown_packet(e, p);
     return flow_packet(e, flow, side, p, false);

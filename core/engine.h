@@ -112,12 +112,11 @@ int mb__frames_run(struct mb_engine *e, const struct mb__sheet *sheet);
  * all of them have the same seed. */
 void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress);
 
-/* One packet that may belong to a flow, probably to that in slot |probably|, which
- * mb__flows_prefetch_flow() gave. 0 or < 0. */
-int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably);
-/* The same for a brief frame (packet/segment.h) of time |ts|, without decoding it:
- * 1, or 0 if that cannot be and nothing was done, or < 0. */
-int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t probably);
+/* One packet that may belong to a flow. 0 or < 0. */
+int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p);
+/* The same for a brief frame (packet/segment.h) of time |ts| and of a flow with |hash|,
+ * without decoding it: 1, or 0 if that cannot be and nothing was done, or < 0. */
+int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash);
 /* Ends a flow for |reason|: last bytes, flow_end, and all it had is freed. */
 int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason);
 /* The flow of the packet that the ICMP error |p| quotes and, in |*side|, who sent

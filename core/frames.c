@@ -75,25 +75,24 @@ static int decode_anomaly(struct mb_engine *e, const struct mb_packet *p)
     return mb__engine_raise(e, &ev);
 }
 
-static inline int process_packet(struct mb_engine *e, const struct mb_packet *p, uint32_t probably)
+static inline int process_packet(struct mb_engine *e, const struct mb_packet *p)
 {
     int err = p->anomaly != 0 ? decode_anomaly(e, p) : 0;
     if (err < 0)
         return err;
-    return has_flow(e, p) ? mb__conversation_packet(e, p, probably) : stray(e, p);
+    return has_flow(e, p) ? mb__conversation_packet(e, p) : stray(e, p);
 }
 
-/* What the |count| packets of one frame do; their flows are probably in the
- * slots |probably|. */
+/* What the |count| packets of one frame do. */
 __attribute__((always_inline)) static inline int process_frame(struct mb_engine *e, const struct mb_packet *packets,
-                                                              const uint32_t *probably, int count)
+                                                              int count)
 {
     int err = mb__engine_clock(e, packets[0].ts);
     e->dropped = false;
     if (err >= 0)
         err = raise_raw(e, &packets[0]);
     for (int i = 0; i < count && err >= 0; i++)
-        err = process_packet(e, &packets[i], probably[i]);
+        err = process_packet(e, &packets[i]);
     return err;
 }
 
@@ -136,71 +135,58 @@ static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint
 
 /* What a brief frame of time |ts| does, without decoding it: 1, or 0 if that cannot be, or < 0.
  * The clock shows its time. */
-static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash,
-                             uint32_t *probably)
+static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
 {
-    if (hears_raw(e))
-        return 0;
-    if (*probably == 0) /* a frame of this burst may have begun it */
-        *probably = mb__flows_guess(&e->flows, hash);
-    return mb__conversation_brief(e, frame, ts, *probably);
+    return hears_raw(e) ? 0 : mb__conversation_brief(e, frame, ts, hash);
 }
 
-static inline int process_brief(struct mb_engine *e, const struct mb_frame *frame, int n, int at, uint32_t *probably)
+static inline int process_brief(struct mb_engine *e, const struct mb_frame *frame, int n, int at)
 {
     int64_t ts = e->burst.ts[n];
     int err = mb__engine_clock(e, ts);
     e->dropped = false;
-    if (err < 0 || (err = pass_brief(e, frame, ts, e->burst.hash[at], probably)) != 0)
+    if (err < 0 || (err = pass_brief(e, frame, ts, e->burst.hash[at])) != 0)
         return err;
     decode_brief(e, frame, (uint32_t)n, ts, &e->burst.packet[at]);
-    return process_frame(e, &e->burst.packet[at], probably, 1);
+    return process_frame(e, &e->burst.packet[at], 1);
 }
 
-/* The flow of packet |at| of the burst will be needed, whose bucket is in its place of |probably|: there
- * then is the slot that it is probably in. */
-static inline void prefetch_flow(const struct mb_engine *e, int at, uint32_t *probably)
-{
-    probably[at] = mb__flows_prefetch_flow(&e->flows, probably[at], e->burst.hash[at]);
-}
-
-/* The same for |n| packets from |at| on. */
-static inline void prefetch_flows(const struct mb_engine *e, int at, int n, uint32_t *probably)
+/* The flows of |n| packets of the burst, from |at| on, will be needed. */
+static inline void prefetch_flows(struct mb_engine *e, int at, int n)
 {
     for (; n > 0; at++, n--)
-        prefetch_flow(e, at, probably);
+        mb__flows_prefetch_flow(&e->flows, e->burst.hash[at]);
 }
 
-/* The buckets of a new burst will be needed, and the flows of its first packets. */
-static inline void prefetch_burst(const struct mb_engine *e, uint32_t *probably)
+/* The same for the first packets of a new burst; for all of them the buckets. */
+static inline void prefetch_burst(struct mb_engine *e)
 {
     const int total = e->burst.total;
     for (int i = 0; i < total; i++)
-        probably[i] = mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
-    for (int i = total; i < total + MB__AHEAD; i++) /* nobody's */
-        probably[i] = 0;
-    prefetch_flows(e, 0, MB__AHEAD, probably);
+        mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
+    for (int i = total; i < total + MB__AHEAD; i++)
+        e->burst.hash[i] = e->burst.hash[0]; /* which has been looked for */
+    prefetch_flows(e, 0, MB__AHEAD);
 }
 
 /* As many of the frames as fill the burst; their number in |*frames_done|. */
 static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frames, int n, int *frames_done)
 {
     struct mb__burst *b = &e->burst;
-    uint32_t probably[MB__BATCH + MB__AHEAD]; /* slots of the packets' flows; far ahead, their buckets */
     int err = 0, at = 0, done = 0;
     int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, leaves_brief(e), b);
-    prefetch_burst(e, probably);
+    prefetch_burst(e);
     do { /* a stop takes effect after the frame, however many were read ahead */
         const struct mb_frame *frame = &frames[done];
         e->stats.frames++;
         e->stats.frame_bytes += frame->wirelen;
         if (b->packets[done] == 0) {
-            prefetch_flow(e, at + MB__AHEAD, probably);
-            err = process_brief(e, frame, done, at, &probably[at]);
+            prefetch_flows(e, at + MB__AHEAD, 1);
+            err = process_brief(e, frame, done, at);
             at++;
         } else {
-            prefetch_flows(e, at + MB__AHEAD, b->packets[done], probably);
-            err = process_frame(e, &b->packet[at], &probably[at], b->packets[done]);
+            prefetch_flows(e, at + MB__AHEAD, b->packets[done]);
+            err = process_frame(e, &b->packet[at], b->packets[done]);
             at += b->packets[done];
         }
         if (err >= 0)
@@ -218,14 +204,14 @@ static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frame
  * was done with a packet of another is not known here: no verdict can be given
  * on such a frame. */
 static int process_common(struct mb_engine *e, int link, const struct mb_frame *frame, const struct mb_packet *packets,
-                          const uint32_t *probably, int count)
+                          int count)
 {
     bool first = mb__shard_of_packet(&e->shards, &packets[0]) == e->shards.own, split = !first;
     int err = first ? raise_raw(e, &packets[0]) : 0;
     for (int i = 0; i < count && err >= 0; i++) {
         e->order.step = MB__STEP_PACKET | (uint64_t)i * MB__STEPS_A_PACKET;
         if (mb__shard_of_packet(&e->shards, &packets[i]) == e->shards.own) {
-            err = process_packet(e, &packets[i], probably[i]);
+            err = process_packet(e, &packets[i]);
         } else {
             split = true;
             err = mb__related(e, &packets[i]);
@@ -240,13 +226,13 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
 }
 
 /* A frame of this worker's, or of all. */
-static int process_portion(struct mb_engine *e, int link, const struct mb__portion *p, int at, uint32_t *probably)
+static int process_portion(struct mb_engine *e, int link, const struct mb__portion *p, int at)
 {
     struct mb_packet *packets = &e->burst.packet[at];
     const struct mb_frame *frame = &p->listed->frame;
     e->dropped = false;
     if (p->brief) {
-        int done = pass_brief(e, frame, p->ts, e->burst.hash[at], probably);
+        int done = pass_brief(e, frame, p->ts, e->burst.hash[at]);
         if (done != 0)
             return done < 0 ? done : pass_on(e, link, frame);
         decode_brief(e, frame, p->frame, p->ts, packets);
@@ -254,10 +240,10 @@ static int process_portion(struct mb_engine *e, int link, const struct mb__porti
     e->order.step = MB__STEP_PACKET;
     e->order.flow = 0;
     if (p->listed->owner == MB__SHARD_ALL)
-        return process_common(e, link, frame, packets, probably, (int)p->packets);
+        return process_common(e, link, frame, packets, (int)p->packets);
     int err = raise_raw(e, packets);
     if (err >= 0)
-        err = process_packet(e, packets, probably[0]);
+        err = process_packet(e, packets);
     return err < 0 ? err : pass_on(e, link, frame);
 }
 
@@ -293,17 +279,16 @@ static bool counts(const struct mb_engine *e, const struct mb__listed *listed)
 static int run_stretch(struct mb_engine *e, const struct mb__stretch *stretch, uint32_t *frames_done)
 {
     struct mb__portion portions[MB_BURST];
-    uint32_t probably[MB__BATCH + MB__AHEAD];
     struct mb__burst *b = &e->burst;
     uint64_t base = e->stats.frames;
     int err = 0, at = 0, next = 0, count;
     uint32_t done = mb__decode_stretch(e->decoder, &e->shards, MB__TICK_SHIFT, stretch, e->source, leaves_brief(e), b,
                                        portions, &count);
-    prefetch_burst(e, probably);
+    prefetch_burst(e);
     for (; next < count && err >= 0 && !e->stop; next++) {
         const struct mb__portion *p = &portions[next];
         int places = (int)p->packets;
-        prefetch_flows(e, at + MB__AHEAD, places, probably);
+        prefetch_flows(e, at + MB__AHEAD, places);
         note_frame(e, stretch->link, base, p->frame, p->listed->before);
         if (counts(e, p->listed)) {
             e->stats.frame_bytes += p->listed->frame.wirelen;
@@ -311,7 +296,7 @@ static int run_stretch(struct mb_engine *e, const struct mb__stretch *stretch, u
         }
         err = mb__engine_clock(e, p->ts);
         if (err >= 0 && places > 0)
-            err = process_portion(e, stretch->link, p, at, &probably[at]);
+            err = process_portion(e, stretch->link, p, at);
         at += places;
     }
     bool all = next == count && err >= 0;

@@ -288,12 +288,30 @@ struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, in
         return NULL;
     }
     list_append(t, &t->beginning, flow, n);
+    *mb__flows_recent_of(t, flow->hash) = (struct mb__recent){flow->hash, n};
     return flow;
+}
+
+uint32_t mb__flows_fetch(struct mb__flows *t, uint32_t hash)
+{
+    for (const struct mb__bucket *b = mb__flows_bucket(t, hash); b != NULL; b = mb__bucket_more(t, b)) {
+        uint32_t places = mb__bucket_places(b, hash);
+        if (places == 0)
+            continue;
+        uint32_t n = b->flow[__builtin_ctz(places)];
+        *mb__flows_recent_of(t, hash) = (struct mb__recent){hash, n};
+        mb__pool_prefetch(&t->pool, n);
+        return n;
+    }
+    return 0;
 }
 
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow)
 {
     uint32_t n = number(t, flow);
+    struct mb__recent *recent = mb__flows_recent_of(t, flow->hash);
+    if (recent->slot == n)
+        recent->slot = 0;
     bucket_del(t, mb__flows_bucket(t, flow->hash), n);
     list_remove(t, list_of(t, flow), flow);
     mb__wheel_del(&t->wheel, n);
@@ -310,8 +328,7 @@ void mb__flows_start_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__t
 }
 
 /* While a flow ends, the bucket of one that soon follows is fetched into the
- * cache; the wheel has fetched the flow. Always inline: gcc 12 takes a call of a
- * function that does no more than this for one without effect. */
+ * cache; the wheel has fetched the flow. */
 __attribute__((always_inline)) static inline void prefetch_next(const struct mb__flows *t)
 {
     const struct mb_flow *flow = mb__pool_at(&t->pool, mb__wheel_peek(&t->wheel, ENDING_AHEAD));

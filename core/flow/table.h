@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* table -- all flows: found by key, expired by time, evicted by age
  *
- *   hash --> buckets[], one cache line each (linear hashing: one more at a time)
+ *   hash --> recent[]       flows whose packets came lately: hash | slot number
+ *     |        v
+ *     |      flow 7         slots of a pool, by number
+ *     |        ^
+ *     +----> buckets[], one cache line each (linear hashing: one more at a time)
  *              | 7 hashes | 7 slot numbers | how many | more: an overflow bucket
- *              v
- *            flow 7         slots of a pool, by number
+ *
+ *            flow 7
  *              |
  *              +-- in the timing wheel, by the idle time of its kind
  *              +-- in one of two age lists, oldest first:
@@ -18,7 +22,8 @@
  * Memory that was not looked at for long costs more than all else: a bucket
  * holds the hashes, so that looking up, adding, deleting and growing touch no
  * flow but the one that is meant. The engine fetches the bucket for a whole
- * batch of packets, then the flow, then looks up.
+ * batch of packets, then the flow, then looks up. Most packets are of a flow that
+ * had one a moment ago: these need no bucket, only the few bytes of recent[].
  * The bucket array is reserved like the pool and touched as it grows: there is
  * no moment at which everything is moved.
  *
@@ -58,6 +63,14 @@ enum mb__flow_link {
 };
 
 #define MB__BUCKET_FLOWS 7
+#define MB__RECENT 1024 /* a power of two; 8 KiB, so that it stays in the cache */
+
+/* A flow that had a packet lately, in the place that its hash gives; 0: none. What
+ * is here is a hint, to be compared with the flow's key. */
+struct mb__recent {
+    uint32_t hash;
+    uint32_t slot;
+};
 
 /* One cache line. */
 struct mb__bucket {
@@ -85,6 +98,7 @@ struct mb__flows {
     struct mb__flow_list settled;
     int64_t timeout[MB__TIMER_KINDS];
     struct mb__wheel wheel;
+    struct mb__recent recent[MB__RECENT];
 };
 
 /* A table for config->max_flows flows, each followed by |extra| bytes for the
@@ -97,6 +111,9 @@ void mb__flows_fini(struct mb__flows *t);
 struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, int side);
 /* Takes the flow out and gives its slot back. */
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow);
+/* Looks up the first flow with |hash|, fetches it into the cache and remembers it
+ * as recent. Its slot, 0: there is none. */
+uint32_t mb__flows_fetch(struct mb__flows *t, uint32_t hash);
 /* The flow is past its beginning: MB_SIDE_SETTLED is set on both sides. */
 void mb__flows_settle(struct mb__flows *t, struct mb_flow *flow);
 /* The flow to end when there is no room for one of |hash|: the oldest that has
@@ -156,18 +173,13 @@ static inline int mb__flow_sender(const struct mb__flows *t, const struct mb_flo
     return differs == 0 ? (int)by_server : -1;
 }
 
-/* The number of the bucket that |hash| falls into: one bit more of it counts where
- * this round has split. Not a branch, since nobody can foretell one on a hash. */
-static inline uint32_t mb__flows_bucket_number(const struct mb__flows *t, uint32_t hash)
+/* The bucket that |hash| falls into: one bit more of it counts where this round
+ * has split. Not a branch, since nobody can foretell one on a hash. */
+static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
 {
     uint32_t n = hash & (2 * t->round - 1);
     uint32_t not_split = -(uint32_t)(n >= t->round + t->split);
-    return n - (t->round & not_split);
-}
-
-static inline struct mb__bucket *mb__flows_bucket(const struct mb__flows *t, uint32_t hash)
-{
-    return &t->buckets[mb__flows_bucket_number(t, hash)];
+    return &t->buckets[n - (t->round & not_split)];
 }
 
 /* The bucket after |b|, NULL if it is the last for its hashes. */
@@ -206,48 +218,39 @@ static inline struct mb_flow *mb__flows_find(const struct mb__flows *t, const st
     return NULL;
 }
 
-/* First step of a batch: the bucket will be needed. Its number. */
-static inline uint32_t mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t hash)
+/* The place of |hash| among the recent. */
+static inline struct mb__recent *mb__flows_recent_of(struct mb__flows *t, uint32_t hash)
 {
-    uint32_t n = mb__flows_bucket_number(t, hash);
-    __builtin_prefetch(&t->buckets[n]);
-    return n;
+    return &t->recent[hash % MB__RECENT];
 }
 
-/* The slot of the first flow with |hash| from bucket |b| on, 0: there is none. */
-static inline uint32_t mb__flows_guess_from(const struct mb__flows *t, const struct mb__bucket *b, uint32_t hash)
+/* The slot of a recent flow with |hash|; 0: there is none. */
+static inline uint32_t mb__flows_recent(const struct mb__flows *t, uint32_t hash)
 {
-    for (; b != NULL; b = mb__bucket_more(t, b)) {
-        uint32_t places = mb__bucket_places(b, hash);
-        if (places != 0)
-            return b->flow[__builtin_ctz(places)];
-    }
-    return 0;
+    const struct mb__recent *r = &t->recent[hash % MB__RECENT];
+    return r->hash == hash ? r->slot : 0;
 }
 
-static inline uint32_t mb__flows_guess(const struct mb__flows *t, uint32_t hash)
+/* First step of a batch: the bucket will be needed, unless the flow is recent by then, which
+ * those that the batch begins are. Always inline: gcc 12 takes a call of a function
+ * that does no more than this for one without effect. */
+__attribute__((always_inline)) static inline void mb__flows_prefetch_bucket(const struct mb__flows *t, uint32_t hash)
 {
-    return mb__flows_guess_from(t, mb__flows_bucket(t, hash), hash);
+    __builtin_prefetch(mb__flows_bucket(t, hash));
 }
 
-/* Second step: the flow will be needed; its bucket was |bucket|, and may have been
- * split since. The number of the slot that it is probably in, for mb__flows_recall(); 0: not known. */
-static inline uint32_t mb__flows_prefetch_flow(const struct mb__flows *t, uint32_t bucket, uint32_t hash)
+/* Second step: the flow will be needed. */
+static inline void mb__flows_prefetch_flow(struct mb__flows *t, uint32_t hash)
 {
-    uint32_t n = mb__flows_guess_from(t, &t->buckets[bucket], hash);
-    const char *flow = mb__pool_at(&t->pool, n); /* slot 0 is harmless */
-    for (size_t line = 0; line < sizeof(struct mb_flow); line += 64)
-        __builtin_prefetch(flow + line, 1);
-    return n;
+    if (mb__flows_recent(t, hash) == 0)
+        mb__flows_fetch(t, hash);
 }
 
-/* Third step: as mb__flows_find(), but looks in slot |n| only, whatever has
- * become of it since the second step. */
-static inline struct mb_flow *mb__flows_recall(const struct mb__flows *t, uint32_t n, const struct mb_packet *p,
-                                               int *side)
+/* Third step: as mb__flows_find(), but looks only among the recent. */
+static inline struct mb_flow *mb__flows_recall(const struct mb__flows *t, const struct mb_packet *p, int *side)
 {
-    struct mb_flow *flow = mb__pool_at(&t->pool, n);
-    if (n == 0 || flow->ip_version == 0)
+    struct mb_flow *flow = mb__pool_at(&t->pool, mb__flows_recent(t, p->hash));
+    if (flow->ip_version == 0) /* slot 0 too */
         return NULL;
     return (*side = mb__flow_sender(t, flow, p)) >= 0 ? flow : NULL;
 }
@@ -263,12 +266,12 @@ static inline uint64_t mb__end_v4(const struct mb_endpoint *end)
 
 /* The third step for a brief frame between |ends|, where flow keys are of
  * addresses and ports alone: the flow, and its ends as the frame has them. */
-static inline struct mb_flow *mb__flows_recall_brief(const struct mb__flows *t, uint32_t n,
+static inline struct mb_flow *mb__flows_recall_brief(const struct mb__flows *t, uint32_t hash,
                                                      const struct mb__ends *ends, struct mb_endpoint **from,
                                                      struct mb_endpoint **to)
 {
-    struct mb_flow *flow = mb__pool_at(&t->pool, n);
-    if (n == 0 || flow->ip_version != 4 || flow->ip_proto != 6)
+    struct mb_flow *flow = mb__pool_at(&t->pool, mb__flows_recent(t, hash));
+    if (flow->ip_version != 4 || flow->ip_proto != 6) /* slot 0 is neither */
         return NULL;
     uint8_t *client = (uint8_t *)&flow->end[MB_CLIENT], *server = (uint8_t *)&flow->end[MB_SERVER];
     size_t by_server = mb__end_v4(&flow->end[MB_CLIENT]) != ends->src;

@@ -59,6 +59,33 @@ static void test_both_directions(void)
     mb__flows_fini(&table);
 }
 
+/* What is recalled is the packet's own flow, alive, though others have its hash, had its place
+ * among the recent or its slot; who is not recent any more is after it was fetched. */
+static void test_recent(void)
+{
+    begin(MB__RECENT * 4);
+    struct mb_packet one = packet(1, true), twin = packet(2, false);
+    twin.hash = one.hash;
+    int side = -1;
+    CHECK(mb__flows_recall(&table, &one, &side) == NULL);
+    struct mb_flow *flow = add(1, SECOND);
+    CHECK(mb__flows_recall(&table, &one, &side) == flow);
+    CHECK_INT(side, MB_SERVER);
+    CHECK(mb__flows_recall(&table, &twin, &side) == NULL);
+    for (uint32_t n = 3; n < MB__RECENT * 3; n++)
+        CHECK(add(n, SECOND) != NULL);
+    CHECK(mb__flows_recall(&table, &one, &side) == NULL);
+    CHECK(mb__pool_at(&table.pool, mb__flows_fetch(&table, one.hash)) == flow);
+    CHECK(mb__flows_recall(&table, &one, &side) == flow);
+    mb__flows_del(&table, flow);
+    CHECK(mb__flows_recall(&table, &one, &side) == NULL);
+    CHECK_INT(mb__flows_fetch(&table, one.hash), 0);
+    CHECK(mb__flows_add(&table, &twin, MB_CLIENT) == flow); /* the slot */
+    CHECK(mb__flows_recall(&table, &one, &side) == NULL);
+    CHECK(mb__flows_recall(&table, &twin, &side) == flow);
+    mb__flows_fini(&table);
+}
+
 /* Growth bucket by bucket loses nobody, and neither does removal on the way. */
 static void test_many(void)
 {
@@ -189,6 +216,7 @@ static void test_one_row(void)
 int main(void)
 {
     RUN(test_both_directions);
+    RUN(test_recent);
     RUN(test_many);
     RUN(test_idle_times);
     RUN(test_memory_of_all_at_once);

@@ -139,8 +139,7 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
 }
 
 /* After the payload of a segment that came the short way and may have changed a
- * state: its FIN, and the idle time that applies from now on. |p| NULL: nobody will
- * hear of it. */
+ * state: its FIN, and the idle time that applies from now on. */
 static int after_states(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     int err = flow->end[side].flags & MB_SIDE_FIN ? take_fin(e, flow, side, p) : 0;
@@ -169,6 +168,17 @@ static int heard_segment(struct mb_engine *e, struct mb_flow *flow, int side, co
     return p->payload_len == 0 ? 0 : mb__deliver(e, flow, side, p, mb__payload_of(p));
 }
 
+/* Whether |p|, the |first| packet of |flow| or not, is of its handshake and was taken in by the short
+ * way, which nobody hears. */
+static inline bool shakes_hands(struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+{
+    const uint64_t heard = 1ull << MB_EV_PACKET | 1ull << MB_EV_STATE_CHANGE | (uint64_t)first << MB_EV_FLOW_START;
+    if (flow->events & heard || flow->streams != NULL || !mb__tcp_shake(flow, side, p))
+        return false;
+    flow->last_ts = p->ts;
+    return true;
+}
+
 static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
@@ -181,7 +191,8 @@ static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side
     }
     bool heard = mb__heard(flow, MB_EV_PACKET);
     if (way == MB__WAY_LONG || (way == MB__WAY_TURN && (heard || mb__heard(flow, MB_EV_STATE_CHANGE)))) {
-        err = tcp_segment(e, flow, side, p, first);
+        if (!(p->tcp_flags & MB_TCP_SYN) || !shakes_hands(flow, side, p, first))
+            err = tcp_segment(e, flow, side, p, first);
         mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
         return err;
     }
@@ -225,7 +236,8 @@ static inline void brief_advance(struct mb_engine *e, struct mb_flow *flow, stru
     mb__tcp_advance_receiver(from, to, s);
 }
 
-/* A brief frame, |wirelen| bytes long, that may change a state: as mb__conversation_brief(). */
+/* A brief frame, |wirelen| bytes long, that may change a state, of which nobody is to
+ * hear: 1, or 0 if that cannot be. */
 __attribute__((noinline)) static int brief_turn(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
                                                 struct mb_endpoint *to, const struct mb__segment *s, uint32_t wirelen)
 {
@@ -234,11 +246,11 @@ __attribute__((noinline)) static int brief_turn(struct mb_engine *e, struct mb_f
         !mb__is_next(from, to, s, from->flags / MB_SIDE_FIN & 1))
         return 0;
     brief_advance(e, flow, from, to, s, wirelen);
-    mb__tcp_advance_states(flow, side, s);
-    int err = after_states(e, flow, side, NULL);
+    mb__tcp_turn(flow, side, s);
+    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
     if (!(from->flags & MB_SIDE_SETTLED))
         settle(e, flow);
-    return err < 0 ? err : 1;
+    return 1;
 }
 
 int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)

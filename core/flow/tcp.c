@@ -495,7 +495,7 @@ static void close_when_done(struct mb_flow *flow, const struct mb_endpoint *to)
         close_flow(flow, MB_END_FIN);
 }
 
-void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s)
+static inline void advance_states(struct mb_flow *flow, int side, const struct mb__segment *s)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (s->flags & MB_TCP_FIN)
@@ -504,6 +504,44 @@ void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__seg
     if (flow->rtt_client == 0)
         measure_handshake(flow, side, false, s->ts);
     close_when_done(flow, to);
+}
+
+void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s)
+{
+    advance_states(flow, side, s);
+}
+
+/* Whether |end| is in |state| and its sequence space is known, or not, as |sync| says, with no more said. */
+static bool stands(const struct mb_endpoint *end, uint8_t state, unsigned sync)
+{
+    const unsigned said = MB_SIDE_ISN | MB_SIDE_SYNC | MB_SIDE_FIN | MB_SIDE_RST;
+    return end->state == state && (end->flags & said) == sync && end->next == 0;
+}
+
+bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    if (p->payload_len > 0 || flow->flags & MB_FLOW_CLOSED)
+        return false;
+    if (p->tcp_flags == MB_TCP_SYN) {
+        if (side != MB_CLIENT || !stands(from, MB_TCP_CLOSED, 0) || !stands(to, MB_TCP_CLOSED, 0))
+            return false;
+        from->state = MB_TCP_SYN_SENT;
+        to->state = MB_TCP_SYN_RCVD;
+        take_isn(from, p->seq);
+        read_syn_options(from, p);
+        return true;
+    }
+    if (p->tcp_flags != (MB_TCP_SYN | MB_TCP_ACK) || side != MB_SERVER || !stands(from, MB_TCP_SYN_RCVD, 0) ||
+        !stands(to, MB_TCP_SYN_SENT, MB_SIDE_ISN | MB_SIDE_SYNC) || p->ack != to->isn + 1 || p->ack != to->snd_nxt)
+        return false;
+    take_isn(from, p->seq);
+    read_syn_options(from, p);
+    to->state = MB_TCP_ESTABLISHED;
+    to->snd_una = p->ack;
+    mb__receive_window(from, to, true, p->window, p->ack);
+    measure_handshake(flow, side, true, p->ts);
+    return true;
 }
 
 void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
@@ -528,22 +566,37 @@ void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, 
     step->new_state = to->state;
 }
 
+/* |to| takes a FIN: whether that changes its state. */
+static inline bool take_fin(struct mb_endpoint *to)
+{
+    switch (to->state) {
+    case MB_TCP_SYN_RCVD:
+    case MB_TCP_SYN_SENT:
+    case MB_TCP_ESTABLISHED: to->state = MB_TCP_CLOSE_WAIT; return true;
+    case MB_TCP_FIN_WAIT_1: to->state = MB_TCP_CLOSING; return true;
+    case MB_TCP_FIN_WAIT_2: to->state = MB_TCP_TIME_WAIT; return true;
+    default: return false;
+    }
+}
+
 bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     step->old_state = step->new_state = to->state;
-    if (!has(from, MB_SIDE_FIN) || mb__tcp_offset(from, from->snd_nxt) - 1 != (int64_t)from->next)
+    if (!has(from, MB_SIDE_FIN) || mb__tcp_offset(from, from->snd_nxt) - 1 != (int64_t)from->next || !take_fin(to))
         return false;
-    switch (to->state) {
-    case MB_TCP_SYN_RCVD:
-    case MB_TCP_SYN_SENT:
-    case MB_TCP_ESTABLISHED: to->state = MB_TCP_CLOSE_WAIT; break;
-    case MB_TCP_FIN_WAIT_1: to->state = MB_TCP_CLOSING; break;
-    case MB_TCP_FIN_WAIT_2: to->state = MB_TCP_TIME_WAIT; break;
-    default: return false;
-    }
     step->new_state = to->state;
     if (is_closed(to) && is_closed(from))
         close_flow(flow, MB_END_FIN);
     return true;
+}
+
+void mb__tcp_turn(struct mb_flow *flow, int side, const struct mb__segment *s)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    advance_states(flow, side, s);
+    if (!has(from, MB_SIDE_FIN)) /* which comes next after what was taken, or was taken before */
+        return;
+    if (take_fin(to) && is_closed(to) && is_closed(from))
+        close_flow(flow, MB_END_FIN);
 }

@@ -44,6 +44,12 @@ struct mb__segment;
  * taken, may change a state. */
 void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s);
 
+/* The same where nobody hears of states, and a FIN that is taken with it. */
+void mb__tcp_turn(struct mb_flow *flow, int side, const struct mb__segment *s);
+/* The short way for the SYN that begins a connection and the SYN/ACK that answers it, without data:
+ * does what mb__tcp_send() and mb__tcp_receive() do. False: |p| is none of these, and nothing was done. */
+bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
+
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */
 void mb__tcp_send(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step);

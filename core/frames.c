@@ -107,14 +107,19 @@ static int write_frame(struct mb_engine *e, int link, const struct mb_frame *fra
     return err;
 }
 
+static inline int keep(struct mb_engine *e, int link, const struct mb_frame *frame)
+{
+    e->stats.kept++;
+    return e->writer == NULL ? 0 : write_frame(e, link, frame);
+}
+
 static inline int pass_on(struct mb_engine *e, int link, const struct mb_frame *frame)
 {
     if (e->dropped) {
         e->stats.dropped++;
         return 0;
     }
-    e->stats.kept++;
-    return e->writer == NULL ? 0 : write_frame(e, link, frame);
+    return keep(e, link, frame);
 }
 
 /* Whether brief frames may be left undecoded: a flow is known by its ends alone, and
@@ -140,15 +145,17 @@ static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, 
     return hears_raw(e) ? 0 : mb__conversation_brief(e, frame, ts, hash);
 }
 
-static inline int process_brief(struct mb_engine *e, const struct mb_frame *frame, int n, int at)
+/* Frame |n| of the burst, a brief one, which takes place |at|. */
+static inline int process_brief(struct mb_engine *e, int link, const struct mb_frame *frame, int n, int at)
 {
-    int64_t ts = e->burst.ts[n];
-    int err = mb__engine_clock(e, ts);
-    e->dropped = false;
-    if (err < 0 || (err = pass_brief(e, frame, ts, e->burst.hash[at])) != 0)
-        return err;
-    decode_brief(e, frame, (uint32_t)n, ts, &e->burst.packet[at]);
-    return process_frame(e, &e->burst.packet[at], 1);
+    int err = mb__engine_clock(e, frame->ts);
+    if (err >= 0)
+        err = pass_brief(e, frame, frame->ts, e->burst.hash[at]);
+    if (err != 0)
+        return err < 0 ? err : keep(e, link, frame);
+    decode_brief(e, frame, (uint32_t)n, frame->ts, &e->burst.packet[at]);
+    err = process_frame(e, &e->burst.packet[at], 1);
+    return err < 0 ? err : pass_on(e, link, frame);
 }
 
 /* The flows of |n| packets of the burst, from |at| on, will be needed. */
@@ -182,15 +189,15 @@ static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frame
         e->stats.frame_bytes += frame->wirelen;
         if (b->packets[done] == 0) {
             prefetch_flows(e, at + MB__AHEAD, 1);
-            err = process_brief(e, frame, done, at);
+            err = process_brief(e, link, frame, done, at);
             at++;
         } else {
             prefetch_flows(e, at + MB__AHEAD, b->packets[done]);
             err = process_frame(e, &b->packet[at], b->packets[done]);
             at += b->packets[done];
+            if (err >= 0)
+                err = pass_on(e, link, frame);
         }
-        if (err >= 0)
-            err = pass_on(e, link, frame);
         done++;
     } while (done < taken && err >= 0 && !e->stop);
     mb__decoder_release(e->decoder);

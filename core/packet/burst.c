@@ -48,7 +48,6 @@ static inline int decode_frame(struct mb__decoder *d, int link, bool may_be_shor
     int count = 1;
     int64_t ts = take_time(d, frame->ts, until);
     d->frames++;
-    burst->ts[done] = ts;
     plain = plain || (may_be_short && mb__is_plain(d, frame));
     if (plain && mb__decode_short(frame, ts, d->frames, source, p)) {
         burst->hash[at] = p->hash = mb__packet_hash(p, d->config, d->key);
@@ -76,16 +75,16 @@ static int leave_briefs(struct mb__decoder *d, const struct mb_frame *frames, in
 {
     const uint64_t before = d->frames;
     int64_t now = d->now, until = unmended_until(d);
-    int done = 0, at = 0, briefs = 0;
+    int done = 0, at = 0, others = 0;
     for (; done < n && at <= MB_BURST; done++) {
         const struct mb_frame *frame = &frames[done];
         bool plain = mb__is_plain(d, frame);
         if (plain && mb__frame_is_brief(frame->data) && frame->ts >= now && frame->ts <= until) {
-            burst->ts[done] = now = frame->ts;
+            now = frame->ts;
             burst->packets[done] = 0;
             burst->hash[at++] = mb__plain_hash(d, frame->data);
-            briefs++;
         } else {
+            others++;
             d->now = now;
             d->frames = before + (uint64_t)done;
             at += decode_unbrief(d, plain, frame, until, source, burst, done, at);
@@ -95,7 +94,7 @@ static int leave_briefs(struct mb__decoder *d, const struct mb_frame *frames, in
     }
     d->now = now;
     d->frames = before + (uint64_t)done;
-    mb__count_short(d->stats, (uint64_t)briefs, (uint64_t)briefs);
+    mb__count_short(d->stats, (uint64_t)(done - others), (uint64_t)(done - others));
     burst->total = at;
     return done;
 }

@@ -194,7 +194,28 @@ static inline bool mb__udp_tunnel_port(uint16_t port)
            || port == MB__PORT_AYIYA || port == MB__PORT_GENEVE;
 }
 
-/* The flow hash of |p|, whose addresses, ports, protocol, VLAN and tunnel are set. */
+/* An IPv4 end for its hash: address and port as they lie in a header at |addr| and |port|. */
+static inline uint64_t mb__v4_hash_end(const uint8_t *addr, const uint8_t *port)
+{
+    uint32_t v4;
+    uint16_t raw;
+    memcpy(&v4, addr, sizeof v4);
+    memcpy(&raw, port, sizeof raw);
+    return (uint64_t)raw << 32 | v4;
+}
+
+/* The hash of the ends of |p|, with these ports, and of |rest|. */
+static inline uint32_t mb__ends_hash(const struct mb__hash_key *key, const struct mb_packet *p, uint16_t sport,
+                                     uint16_t dport, uint64_t rest)
+{
+    if (p->flags & MB_PKT_IPV6)
+        return mb__hash_flow(key, p->src.byte, sport, p->dst.byte, dport, rest);
+    const uint8_t ports[4] = {(uint8_t)(sport >> 8), (uint8_t)sport, (uint8_t)(dport >> 8), (uint8_t)dport};
+    return mb__hash_flow_48(key, mb__v4_hash_end(p->src.byte + 12, ports),
+                            mb__v4_hash_end(p->dst.byte + 12, ports + 2), rest);
+}
+
+/* The flow hash of |p|, whose flags, addresses, ports, protocol, VLAN and tunnel are set. */
 static inline uint32_t mb__packet_hash(const struct mb_packet *p, const struct mb_config *config,
                                        const struct mb__hash_key *key)
 {
@@ -203,7 +224,7 @@ static inline uint32_t mb__packet_hash(const struct mb_packet *p, const struct m
         rest |= (uint64_t)p->vlan[0] << 8 | (uint64_t)p->vlan[1] << 20;
     if (config->key_tunnel)
         rest |= (uint64_t)p->tunnel_id << 32;
-    return mb__hash_flow(key, p->src.byte, p->sport, p->dst.byte, p->dport, rest);
+    return mb__ends_hash(key, p, p->sport, p->dport, rest);
 }
 
 #endif

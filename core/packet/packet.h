@@ -43,7 +43,6 @@ void mb__decoder_share(struct mb__decoder *d, struct mb_stats *common);
 
 /* Frames that were decoded together. */
 struct mb__burst {
-    int64_t ts[MB_BURST];               /* of each frame, never before the one before it */
     uint8_t packets[MB_BURST];          /* of each frame; 0: it is brief and takes one place all the same */
     uint64_t first;                     /* the first frame's number */
     int total;                          /* packets and places */
@@ -55,7 +54,7 @@ struct mb__burst {
  * there is room for whatever the next may give: |n| of them, or fewer. Their number.
  * The decoder numbers them from 1 on; no time goes backward (such frames are
  * counted and get the time of the one before) or beyond MB__LATEST. Packets get
- * |source|. Brief frames (see segment.h) are left as they are if |leave_brief|;
+ * |source|. Brief frames (see segment.h) whose time needs no mending are left as they are if |leave_brief|;
  * flow keys are then of addresses and ports alone.
  * A frame gives 1 to MB__MAX_LAYERS packets, the outermost first: more than one if
  * UDP tunnels were taken off (every packet but the innermost has MB_PKT_HAS_INNER),
@@ -68,7 +67,7 @@ struct mb__burst {
  * frame_bytes) are for the caller to count. */
 int mb__decode_burst(struct mb__decoder *d, int link, const struct mb_frame *frames, int n, uint8_t source,
                      bool leave_brief, struct mb__burst *burst);
-/* Decodes a brief frame after all; it was counted. |ts|: as the burst has it. */
+/* Decodes a brief frame after all; it was counted. |ts|: its time, mended. */
 void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame, int64_t ts, uint64_t number,
                       uint8_t source, struct mb_packet *out);
 

@@ -45,8 +45,7 @@ static inline uint8_t mb__shard_of_packet(const struct mb__shards *s, const stru
     if (s->joins != NULL && mb__icmp_unreachable(p) && mb__icmp_quote(p, s->joins, s->key, &quoted, &error))
         p = &quoted;
     bool ports = p->flags & MB_PKT_L4 && (p->ip_proto == MB__PROTO_TCP || p->ip_proto == MB__PROTO_UDP);
-    return mb__shard_of_hash(s, mb__hash_flow(s->key, p->src.byte, ports ? p->sport : 0, p->dst.byte,
-                                              ports ? p->dport : 0, p->ip_proto));
+    return mb__shard_of_hash(s, mb__ends_hash(s->key, p, ports ? p->sport : 0, ports ? p->dport : 0, p->ip_proto));
 }
 
 /* Whether the transport header at |l4| is TCP, or UDP that is no tunnel's. */
@@ -64,11 +63,7 @@ static inline bool mb__shard_plain(uint8_t proto, const uint8_t *l4)
  * lie at |ends|; the ports follow them. */
 static inline uint32_t mb__shard_hash_v4(const struct mb__hash_key *key, const uint8_t *ends, uint8_t proto)
 {
-    uint32_t src, dst;
-    memcpy(&src, ends, sizeof src);
-    memcpy(&dst, ends + 4, sizeof dst);
-    return mb__hash_ends(key, mb__hash_halves(key, 0, mb__v4_half(src), mb__be16(ends + 8)),
-                         mb__hash_halves(key, 0, mb__v4_half(dst), mb__be16(ends + 10)), proto);
+    return mb__hash_flow_48(key, mb__v4_hash_end(ends, ends + 8), mb__v4_hash_end(ends + 4, ends + 10), proto);
 }
 
 /* The same over IPv6. */

@@ -26,11 +26,10 @@ static inline void mb__receive_window(const struct mb_endpoint *from, struct mb_
 {
     bool scaled = !syn && from->flags & to->flags & MB_SIDE_WSCALE;
     uint32_t wnd = scaled ? (uint32_t)window << from->wscale : window, widest = to->snd_max;
-    int32_t wider = mb__seq_diff(ack + wnd, widest);
-    if (widest != 0)
-        wider &= ~(wider >> 31); /* not a branch: windows go up and down */
+    uint32_t wider = ack + wnd - widest;
+    uint32_t widens = ~(uint32_t)((int32_t)wider >> 31) | -(uint32_t)(widest == 0); /* no branch: windows go up and down */
     to->snd_wnd = wnd;
-    to->snd_max = widest + (uint32_t)wider;
+    to->snd_max = widest + (wider & widens);
 }
 
 /* Flags and state of an endpoint as one number. */

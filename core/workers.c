@@ -31,7 +31,7 @@
 #define MAX_WAYS 32 /* outputs, a writer, and the count of alerts */
 
 struct shared {
-    mb__bell bell; /* the parent's: a worker has something for it */
+    struct mb__bell bell; /* the parent's: a worker has something for it */
     struct mb__lane_worker worker[MB_WORKERS_MAX];
     struct mb__lane_ends ends[MAX_WAYS][MB_WORKERS_MAX];
 };
@@ -211,7 +211,7 @@ static int64_t take_all(struct mb_workers *w)
 
 int mb_workers_merge(struct mb_workers *w, unsigned ms)
 {
-    uint32_t seen = atomic_load(&w->shared->bell);
+    uint32_t seen = mb__bell_seen(&w->shared->bell);
     bool over = all_left(w);
     int64_t bytes = take_all(w);
     if (bytes < 0)

@@ -14,10 +14,12 @@ when they are done.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from select import select
 from time import monotonic
@@ -34,7 +36,7 @@ __all__ = ["Crew", "parse_workers"]
 
 MOST: int = lib.MB_WORKERS_MAX
 TURN = 50  # ms that the parent waits before it looks at signals
-PIECE = 1 << 20  # bytes of a report read at once
+PIECE = 1 << 20  # bytes of a report read at once, and held by its pipe
 
 Where = tuple[int, int, int]  # place in the run: frame, step, flow
 
@@ -157,6 +159,8 @@ class Crew:
 
     def _fork(self, run: Run, number: int) -> Worker:
         reading, writing = os.pipe()
+        with suppress(OSError):  # a report that fits lets its worker end before it is read
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIECE)
         pid = os.fork()
         if pid == 0:
             os.close(reading)

@@ -47,14 +47,17 @@ void mb__shared_free(void *memory, size_t size)
         munmap(memory, size);
 }
 
-void mb__bell_wait(mb__bell *bell, uint32_t seen, unsigned ms)
+void mb__bell_wait(struct mb__bell *bell, uint32_t seen, unsigned ms)
 {
     struct timespec most = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    syscall(SYS_futex, bell, FUTEX_WAIT, seen, &most, NULL, 0);
+    atomic_fetch_add(&bell->waiting, 1); /* first: who rings sees it, or the kernel sees another number */
+    syscall(SYS_futex, &bell->number, FUTEX_WAIT, seen, &most, NULL, 0);
+    atomic_fetch_sub(&bell->waiting, 1);
 }
 
-void mb__bell_ring(mb__bell *bell)
+void mb__bell_ring(struct mb__bell *bell)
 {
-    atomic_fetch_add(bell, 1);
-    syscall(SYS_futex, bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    atomic_fetch_add(&bell->number, 1);
+    if (atomic_load(&bell->waiting) > 0)
+        syscall(SYS_futex, &bell->number, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }

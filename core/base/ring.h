@@ -10,7 +10,8 @@
  *
  * A bell is a number that goes up when something has happened. Who waits reads
  * it, looks whether there is something to do, and then waits only if the bell
- * still shows what was read: what happens in between is not missed.
+ * still shows what was read: what happens in between is not missed. The kernel is
+ * called to wake somebody only where somebody waits.
  */
 #ifndef MB_BASE_RING_H
 #define MB_BASE_RING_H
@@ -29,12 +30,22 @@ void mb__ring_free(uint8_t *base, size_t size);
 void *mb__shared_new(size_t size);
 void mb__shared_free(void *memory, size_t size);
 
-typedef _Atomic uint32_t mb__bell;
+/* Zeroed memory that processes share is a bell. */
+struct mb__bell {
+    _Atomic uint32_t number;
+    _Atomic uint32_t waiting; /* processes in mb__bell_wait(), those killed in it counted for ever */
+};
+
+/* What |bell| shows. */
+static inline uint32_t mb__bell_seen(const struct mb__bell *bell)
+{
+    return atomic_load(&bell->number);
+}
 
 /* Waits until |bell| shows something else than |seen|, at most |ms| milliseconds;
  * may come back early. */
-void mb__bell_wait(mb__bell *bell, uint32_t seen, unsigned ms);
+void mb__bell_wait(struct mb__bell *bell, uint32_t seen, unsigned ms);
 /* Something has happened: wakes all that wait. */
-void mb__bell_ring(mb__bell *bell);
+void mb__bell_ring(struct mb__bell *bell);
 
 #endif

@@ -34,7 +34,7 @@ static void wait_for_room(struct mb__lane *l, size_t size)
 {
     say_where(l->worker, l->order);
     for (;;) {
-        uint32_t seen = atomic_load(&l->ends->room);
+        uint32_t seen = mb__bell_seen(&l->ends->room);
         l->taken = atomic_load_explicit(&l->ends->taken, memory_order_acquire);
         if (MB__LANE_SIZE - (l->put - l->taken) >= size)
             return;

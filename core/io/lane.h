@@ -39,7 +39,7 @@ struct mb__lane_worker {
 struct mb__lane_ends {
     _Alignas(MB__CACHE_LINE) _Atomic uint64_t put;   /* bytes ever put */
     _Alignas(MB__CACHE_LINE) _Atomic uint64_t taken; /* bytes ever taken */
-    mb__bell room;                                   /* some were taken */
+    struct mb__bell room;                            /* some were taken */
 };
 
 /* One end of a lane. What the other end does is looked up only when what is
@@ -48,7 +48,7 @@ struct mb__lane {
     uint8_t *ring;
     struct mb__lane_ends *ends;
     struct mb__lane_worker *worker; /* who writes to it */
-    mb__bell *bell;                /* the parent's: something was put */
+    struct mb__bell *bell;         /* the parent's: something was put */
     const struct mb__order *order; /* the worker's: where it is */
     const struct mb__condition *condition; /* and on what it depends that this is written */
     uint64_t put;                  /* as this end knows it */

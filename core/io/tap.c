@@ -33,8 +33,8 @@ struct chunk {
 
 struct shared {
     _Atomic uint64_t made;   /* chunks there are; written by the reader */
-    mb__bell news;           /* a chunk came, or nobody reads any more */
-    mb__bell room;           /* a worker has released something */
+    struct mb__bell news;    /* a chunk came, or nobody reads any more */
+    struct mb__bell room;    /* a worker has released something */
     atomic_flag reading;     /* a worker reads the next chunk */
     _Atomic uint64_t end;    /* position behind the last chunk; written by the reader */
     _Atomic uint64_t ended;  /* chunks without bytes so far; likewise */
@@ -215,7 +215,7 @@ static int read_chunk(const struct mb__tap *t, const struct mb__tap_reader *read
 static int read_wanted(const struct mb__tap *t, const struct mb__tap_reader *reader, uint64_t keep)
 {
     struct shared *s = t->shared;
-    uint32_t seen = atomic_load(&s->room);
+    uint32_t seen = mb__bell_seen(&s->room);
     size_t size = room(t);
     if (size == 0) {
         mb__bell_wait(&s->room, seen, PATIENCE);
@@ -268,7 +268,7 @@ int mb__tap_take(struct mb__tap *t, uint64_t keep, const struct mb__tap_reader *
         return MB_ELIMIT;
     release(t, keep);
     while (atomic_load(&s->made) == t->next) {
-        uint32_t seen = atomic_load(&s->news);
+        uint32_t seen = mb__bell_seen(&s->news);
         if (!atomic_flag_test_and_set(&s->reading)) {
             int err = atomic_load(&s->made) == t->next ? read_wanted(t, reader, keep) : 0;
             atomic_flag_clear(&s->reading);

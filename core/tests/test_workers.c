@@ -275,7 +275,7 @@ static void test_no_source_reads_for_another(void)
 #define LANES 3
 
 static struct {
-    mb__bell bell;
+    struct mb__bell bell;
     struct mb__lane_worker worker[LANES];
     struct mb__lane_ends ends[LANES];
 } *shared;
@@ -426,7 +426,7 @@ static void test_full_lanes(void)
         _exit(0);
     }
     for (bool over = false; !over;) {
-        uint32_t seen = atomic_load(&shared->bell);
+        uint32_t seen = mb__bell_seen(&shared->bell);
         over = shared->worker[0].left && shared->worker[1].left && shared->worker[2].left;
         if (mb__merge_take(&merge, &out) == 0 && !over)
             mb__bell_wait(&shared->bell, seen, 100);
@@ -475,7 +475,7 @@ static void test_full_lanes_of_two_outputs(void)
     }
     int64_t taken = 0;
     for (bool over = false; !over;) {
-        uint32_t seen = atomic_load(&shared->bell);
+        uint32_t seen = mb__bell_seen(&shared->bell);
         over = shared->worker[0].left && shared->worker[1].left && shared->worker[2].left;
         int64_t now = mb__merge_take(&merge, NULL) + mb__merge_take(&second, NULL);
         taken += now;

@@ -139,10 +139,11 @@ static void fill(struct traffic *t, uint8_t *b, size_t len, uint32_t seq)
         memcpy(b + len - 32, mb__cursor_take(&t->in, 32), 32);
 }
 
+static const uint16_t ports[2] = {4000, 80}; /* of the first conversation */
+
 static void put_tcp(struct traffic *t, int c, int side, uint8_t flags, uint32_t seq, uint32_t ack, size_t len)
 {
     uint8_t b[MAX_BODY + 20] = {0};
-    static const uint16_t ports[2] = {4000, 80};
     mb__put_be16(b, (uint16_t)(ports[side] + c));
     mb__put_be16(b + 2, (uint16_t)(ports[!side] + c));
     mb__put_be32(b + 4, seq);
@@ -313,9 +314,17 @@ static void give_back(void *user)
     free(user);
 }
 
+/* Whether the payload of |flow| is a function of the sequence number: not if the flow was made of junk. */
+static bool is_keyed(const struct run *r, const struct mb_flow *flow)
+{
+    int a = flow->end[MB_CLIENT].port, b = flow->end[MB_SERVER].port;
+    int c = a < b ? a - ports[1] : b - ports[1];
+    return r->traffic->keyed && flow->ip_proto == 6 && c >= 0 && c < CONVERSATIONS && a + b == ports[0] + ports[1] + 2 * c;
+}
+
 static void check_bytes(const struct run *r, const struct mb_event *ev, const uint8_t *data, uint64_t len)
 {
-    if (!r->traffic->keyed || ev->flow->ip_proto != 6)
+    if (!is_keyed(r, ev->flow))
         return;
     uint32_t seq = ev->flow->end[ev->side].stream_seq + (uint32_t)ev->offset;
     for (uint64_t i = 0; i < len; i++)
@@ -431,7 +440,7 @@ static int on_event(struct mb_event *ev, void *arg)
         told->has_state[ev->side] = true;
         break;
     case MB_EV_RETRANSMIT:
-        assert(!r->traffic->keyed || !ev->conflict);
+        assert(!is_keyed(r, ev->flow) || !ev->conflict);
         break;
     case MB_EV_GAP:
     case MB_EV_DATA:
@@ -441,7 +450,7 @@ static int on_event(struct mb_event *ev, void *arg)
     case MB_EV_URGENT: /* between two bytes of the stream */
         assert(ev->len == 1 && r->e->config.urgent == MB_URGENT_OOB);
         assert(told->off[ev->side] || ev->offset == told->next[ev->side]);
-        assert(!r->traffic->keyed || ev->data[0] == keyed_byte(ev->flow->end[ev->side].stream_seq +
+        assert(!is_keyed(r, ev->flow) || ev->data[0] == keyed_byte(ev->flow->end[ev->side].stream_seq +
                                                                 (uint32_t)ev->offset - 1));
         break;
     default:

@@ -169,11 +169,12 @@ static int heard_segment(struct mb_engine *e, struct mb_flow *flow, int side, co
 }
 
 /* Whether |p|, the |first| packet of |flow| or not, is of its handshake and was taken in by the short
- * way, which nobody hears. */
-static inline bool shakes_hands(struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
+ * way, which nobody hears; not if its frame was dropped before, since its receiver does not learn of it. */
+static inline bool shakes_hands(const struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                                bool first)
 {
     const uint64_t heard = 1ull << MB_EV_PACKET | 1ull << MB_EV_STATE_CHANGE | (uint64_t)first << MB_EV_FLOW_START;
-    if (flow->events & heard || flow->streams != NULL || !mb__tcp_shake(flow, side, p))
+    if (e->dropped || flow->events & heard || flow->streams != NULL || !mb__tcp_shake(flow, side, p))
         return false;
     flow->last_ts = p->ts;
     return true;
@@ -191,7 +192,7 @@ static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side
     }
     bool heard = mb__heard(flow, MB_EV_PACKET);
     if (way == MB__WAY_LONG || (way == MB__WAY_TURN && (heard || mb__heard(flow, MB_EV_STATE_CHANGE)))) {
-        if (!(p->tcp_flags & MB_TCP_SYN) || !shakes_hands(flow, side, p, first))
+        if (!(p->tcp_flags & MB_TCP_SYN) || !shakes_hands(e, flow, side, p, first))
             err = tcp_segment(e, flow, side, p, first);
         mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
         return err;

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from program import scan
+from wire import Talk, write_pcap
 
 import mosbox
 from mosbox import App, Data, Flow, MosboxError, Packet, event, hook, option
@@ -412,6 +413,25 @@ def test_one_packet_can_be_dropped(pcap: Path, tmp_path: Path) -> None:
     before = sum(flow.packets for flow in mosbox.flows(pcap))
     after = sum(flow.packets for flow in mosbox.flows(tmp_path / "kept.pcap"))
     assert before - after == 5
+
+
+@pytest.mark.parametrize(
+    ("frames", "states"), [(1, ("SYN_SENT", "CLOSED")), (2, ("SYN_SENT", "SYN_RCVD"))]
+)
+def test_a_handshake_frame_dropped_before_its_flow_does_not_arrive(
+    frames: int, states: tuple[str, str], tmp_path: Path
+) -> None:
+    write_pcap(tmp_path / "x.pcap", Talk().handshake()[:frames])
+
+    class Raw(App):
+        def on_raw(self, packet: Packet) -> None:
+            if packet.number == frames:
+                packet.drop()
+
+        def on_flow_end(self, flow: Flow) -> None:
+            self.seen = flow.client.state, flow.server.state, flow.rtt_server
+
+    assert mosbox.run(Raw, read=tmp_path / "x.pcap").seen == (*states, None)
 
 
 def test_a_verdict_needs_an_event_of_the_flow(pcap: Path) -> None:

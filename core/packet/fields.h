@@ -60,8 +60,8 @@ static inline uint64_t mb__v4_end_at(const void *b)
 #endif
 }
 
-/* ::ffff:a.b.c.d of the four bytes at |b|. Written as two halves, as the hash
- * reads it: smaller stores would have to leave the CPU's buffer first. */
+/* ::ffff:a.b.c.d of the four bytes at |b|. Written as two halves, as
+ * addresses are compared: smaller stores would have to leave the CPU's buffer first. */
 static inline void mb__addr_v4(struct mb_addr *a, const uint8_t *b)
 {
     uint32_t v4;

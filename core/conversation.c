@@ -505,11 +505,10 @@ static int joined_packet(struct mb_engine *e, struct mb_flow *flow, int side, co
     return err < 0 || !(flow->flags & MB_FLOW_FORGET) ? err : mb__conversation_end(e, flow, MB_END_SHUTDOWN);
 }
 
-/* A packet whose flow is not yet known, or that may begin another in its place. */
-static int unknown_packet(struct mb_engine *e, const struct mb_packet *p)
+/* A packet that may begin a flow: it has none yet (NULL), or is a SYN of |side| of |flow|. */
+static int first_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    int side = MB_CLIENT, err = 0;
-    struct mb_flow *flow = mb__flows_find(&e->flows, p, &side);
+    int err = 0;
     if (flow != NULL && p->tcp_flags & MB_TCP_SYN && p->ip_proto == 6 && mb__tcp_reuses(flow, side, p)) {
         err = mb__conversation_end(e, flow, MB_END_REUSED);
         flow = NULL;
@@ -531,9 +530,11 @@ static int unknown_packet(struct mb_engine *e, const struct mb_packet *p)
 
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
 {
-    int side;
+    int side = MB_CLIENT;
     struct mb_flow *flow = mb__flows_recall(&e->flows, p, &side);
+    if (flow == NULL && (flow = mb__flows_find(&e->flows, p, &side)) != NULL)
+        mb__flows_remember(&e->flows, flow);
     if (flow == NULL || p->tcp_flags & MB_TCP_SYN)
-        return unknown_packet(e, p);
+        return first_packet(e, flow, side, p);
     return flow_packet(e, flow, side, p, false);
 }

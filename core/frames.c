@@ -165,10 +165,11 @@ static inline void prefetch_flows(struct mb_engine *e, int at, int n)
         mb__flows_prefetch_flow(&e->flows, e->burst.hash[at]);
 }
 
-/* The same for the first packets of a new burst; for all of them the buckets. */
+/* The same for the first packets of a new burst; for all of them the buckets; and flows that end soon. */
 static inline void prefetch_burst(struct mb_engine *e)
 {
     const int total = e->burst.total;
+    mb__wheel_prefetch(&e->flows.wheel);
     for (int i = 0; i < total; i++)
         mb__flows_prefetch_bucket(&e->flows, e->burst.hash[i]);
     for (int i = total; i < total + MB__AHEAD; i++)

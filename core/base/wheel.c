@@ -237,6 +237,8 @@ static void cascade(struct mb__wheel *w, uint32_t bucket)
         struct mb__wheel_chunk row = *chunk_at(w, n);
         mb__pool_give(&w->chunks, n);
         for (uint32_t i = 0; i < row.used; i++)
+            __builtin_prefetch(link_of(w, row.slot[i]), 1);
+        for (uint32_t i = 0; i < row.used; i++)
             if (row.slot[i] != 0)
                 append(w, row.slot[i], link_of(w, row.slot[i]));
         n = row.next;
@@ -337,5 +339,7 @@ uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now)
     if (tick_of(now) > w->tick)
         w->tick = tick_of(now);
     w->next_ts = tick_ts(tick);
+    w->ahead = bucket < MB__WHEEL_NEAR ? w->bucket[bucket].head : 0;
+    __builtin_prefetch(chunk_at(w, w->ahead));
     return 0;
 }

@@ -25,7 +25,8 @@
  * slot, in the order of that: then the order of two entries does not depend on
  * what else is in the wheel, nor on how they came in. Slots that fire were not
  * looked at for long. A list through them would bring one after the other into
- * the cache; so all that are due come at once.
+ * the cache; so all that are due come at once, and before their tick if the owner
+ * says when there is time.
  *
  * Adding and deleting are O(1); an entry moves down at most four times. A bit
  * map of all buckets, with one of its words above it, finds the next filled one, so a jump of the clock costs what
@@ -97,6 +98,7 @@ struct mb__wheel {
     uint64_t tick;   /* the tick being fired; all before it have */
     int64_t next_ts; /* nothing is to be done before this; INT64_MAX: empty */
     uint32_t count;  /* entries */
+    uint32_t ahead;  /* number of the chunk whose entries are fetched next; 0: none */
     uint64_t filled[MB__WHEEL_BUCKETS / 64];        /* a bit a bucket */
     uint64_t some[MB__WHEEL_BUCKETS / 64 / 64 + 1]; /* a bit a word of |filled| that is not 0 */
     struct mb__wheel_bucket bucket[MB__WHEEL_BUCKETS];
@@ -123,6 +125,25 @@ uint32_t mb__wheel_next(struct mb__wheel *w, int64_t now);
 static inline uint32_t mb__wheel_peek(const struct mb__wheel *w, uint32_t skip)
 {
     return w->due_at + skip < w->due_end ? w->due[w->due_at + skip].slot : 0;
+}
+
+/* Whether what mb__wheel_next() gave was the first of its tick. */
+static inline bool mb__wheel_begins(const struct mb__wheel *w)
+{
+    return w->due_at == 1;
+}
+
+/* The next tick with entries will come soon: fetches a chunk's worth of them into the cache, the next at
+ * the next call. A hint: what has gone in the meantime is fetched in vain. */
+static inline void mb__wheel_prefetch(struct mb__wheel *w)
+{
+    if (w->ahead == 0)
+        return;
+    const struct mb__wheel_chunk *c = mb__pool_at(&w->chunks, w->ahead);
+    for (uint32_t i = 0; i < MB__WHEEL_CHUNK; i++)
+        mb__pool_prefetch(w->pool, c->slot[i]);
+    w->ahead = c->next;
+    __builtin_prefetch(mb__pool_at(&w->chunks, w->ahead));
 }
 
 /* Bytes in use by chunks and the row of what is due, which is not given back. */

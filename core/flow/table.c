@@ -8,7 +8,7 @@
 #define FIRST_ROUND 256       /* buckets at the start */
 #define FLOWS_PER_BUCKET 4    /* on average, before one is split: 16 bytes a flow, one in 20 overflows */
 #define ROW_BUCKETS 17        /* at most, for one hash: 119 flows. Unseen unless somebody knows the hash key */
-#define ENDING_AHEAD 2        /* how many flows before its end a flow's bucket is fetched */
+#define ENDING_AHEAD 4        /* how many flows before its end a flow's bucket is fetched */
 #define VICTIM_CANDIDATES 8   /* how many of the oldest settled flows are compared */
 
 _Static_assert(sizeof(struct mb__wheel_link) == 3 * sizeof(uint32_t), "the wheel's link takes three numbers");
@@ -123,11 +123,11 @@ static void bucket_del(struct mb__flows *t, struct mb__bucket *b, uint32_t flow)
     struct mb__bucket *before = NULL, *last = b, *in = NULL;
     uint32_t at = 0;
     for (;; before = last, last = mb__bucket_more(t, last)) {
-        for (uint32_t i = 0; i < last->count && in == NULL; i++)
-            if (last->flow[i] == flow) {
-                in = last;
-                at = i;
-            }
+        uint32_t places = in == NULL ? mb__bucket_places(last, last->flow, flow) : 0;
+        if (places != 0) {
+            in = last;
+            at = (uint32_t)__builtin_ctz(places);
+        }
         if (last->more == 0)
             break;
     }
@@ -292,18 +292,18 @@ struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, in
     return flow;
 }
 
-uint32_t mb__flows_fetch(struct mb__flows *t, uint32_t hash)
+void mb__flows_fetch(struct mb__flows *t, uint32_t hash)
 {
+    struct mb__recent *recent = mb__flows_recent_of(t, hash);
+    *recent = (struct mb__recent){hash, 0};
     for (const struct mb__bucket *b = mb__flows_bucket(t, hash); b != NULL; b = mb__bucket_more(t, b)) {
-        uint32_t places = mb__bucket_places(b, hash);
+        uint32_t places = mb__bucket_places(b, b->hash, hash);
         if (places == 0)
             continue;
-        uint32_t n = b->flow[__builtin_ctz(places)];
-        *mb__flows_recent_of(t, hash) = (struct mb__recent){hash, n};
-        mb__pool_prefetch(&t->pool, n);
-        return n;
+        recent->slot = b->flow[__builtin_ctz(places)];
+        mb__pool_prefetch(&t->pool, recent->slot);
+        return;
     }
-    return 0;
 }
 
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow)
@@ -328,11 +328,13 @@ void mb__flows_start_timer(struct mb__flows *t, struct mb_flow *flow, enum mb__t
 }
 
 /* While a flow ends, the bucket of one that soon follows is fetched into the
- * cache; the wheel has fetched the flow. */
+ * cache; with the first of a tick, of all up to that one. The wheel has fetched the flows. */
 __attribute__((always_inline)) static inline void prefetch_next(const struct mb__flows *t)
 {
-    const struct mb_flow *flow = mb__pool_at(&t->pool, mb__wheel_peek(&t->wheel, ENDING_AHEAD));
-    mb__flows_prefetch_bucket(t, flow->hash);
+    for (uint32_t skip = mb__wheel_begins(&t->wheel) ? 0 : ENDING_AHEAD - 1; skip < ENDING_AHEAD; skip++) {
+        const struct mb_flow *flow = mb__pool_at(&t->pool, mb__wheel_peek(&t->wheel, skip));
+        mb__flows_prefetch_bucket(t, flow->hash);
+    }
 }
 
 struct mb_flow *mb__flows_expired(struct mb__flows *t, int64_t now)

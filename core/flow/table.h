@@ -65,11 +65,11 @@ enum mb__flow_link {
 #define MB__BUCKET_FLOWS 7
 #define MB__RECENT 1024 /* a power of two; 8 KiB, so that it stays in the cache */
 
-/* A flow that had a packet lately, in the place that its hash gives; 0: none. What
- * is here is a hint, to be compared with the flow's key. */
+/* What was looked up lately, in the place that its hash gives. It is a hint: to be
+ * compared with the flow's key. */
 struct mb__recent {
     uint32_t hash;
-    uint32_t slot;
+    uint32_t slot; /* 0: there was no flow */
 };
 
 /* One cache line. */
@@ -111,9 +111,9 @@ void mb__flows_fini(struct mb__flows *t);
 struct mb_flow *mb__flows_add(struct mb__flows *t, const struct mb_packet *p, int side);
 /* Takes the flow out and gives its slot back. */
 void mb__flows_del(struct mb__flows *t, struct mb_flow *flow);
-/* Looks up the first flow with |hash|, fetches it into the cache and remembers it
- * as recent. Its slot, 0: there is none. */
-uint32_t mb__flows_fetch(struct mb__flows *t, uint32_t hash);
+/* Looks up the first flow with |hash|, fetches it into the cache and remembers it, or that
+ * there is none, as recent. */
+void mb__flows_fetch(struct mb__flows *t, uint32_t hash);
 /* The flow is past its beginning: MB_SIDE_SETTLED is set on both sides. */
 void mb__flows_settle(struct mb__flows *t, struct mb_flow *flow);
 /* The flow to end when there is no room for one of |hash|: the oldest that has
@@ -188,19 +188,21 @@ static inline struct mb__bucket *mb__bucket_more(const struct mb__flows *t, cons
     return b->more == 0 ? NULL : mb__pool_at(&t->overflow, b->more);
 }
 
-/* The places of bucket |b| that hold |hash|, as bits. All are compared, in no
- * more steps than the shortest search: where it would end cannot be foretold. */
-static inline uint32_t mb__bucket_places(const struct mb__bucket *b, uint32_t hash)
+/* The places of bucket |b| whose number in |row|, b->hash or b->flow, is |wanted|, as bits. All are compared,
+ * in no more steps than the shortest search: where it would end cannot be foretold. */
+static inline uint32_t mb__bucket_places(const struct mb__bucket *b, const uint32_t row[MB__BUCKET_FLOWS],
+                                         uint32_t wanted)
 {
     uint32_t places = 0;
 #ifdef __SSE2__
-    __m128i wanted = _mm_set1_epi32((int)hash);
-    __m128i low = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(const void *)b->hash), wanted);
-    __m128i high = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(const void *)(b->hash + 4)), wanted);
+    const char *all = (const char *)row; /* and the number behind them, which is masked out */
+    __m128i one = _mm_set1_epi32((int)wanted);
+    __m128i low = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(const void *)all), one);
+    __m128i high = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(const void *)(all + 16)), one);
     places = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
 #else
     for (uint32_t i = 0; i < MB__BUCKET_FLOWS; i++)
-        places |= (uint32_t)(b->hash[i] == hash) << i;
+        places |= (uint32_t)(row[i] == wanted) << i;
 #endif
     return places & ((1u << b->count) - 1);
 }
@@ -209,7 +211,7 @@ static inline uint32_t mb__bucket_places(const struct mb__bucket *b, uint32_t ha
 static inline struct mb_flow *mb__flows_find(const struct mb__flows *t, const struct mb_packet *p, int *side)
 {
     for (const struct mb__bucket *b = mb__flows_bucket(t, p->hash); b != NULL; b = mb__bucket_more(t, b)) {
-        for (uint32_t places = mb__bucket_places(b, p->hash); places != 0; places &= places - 1) {
+        for (uint32_t places = mb__bucket_places(b, b->hash, p->hash); places != 0; places &= places - 1) {
             struct mb_flow *flow = mb__pool_at(&t->pool, b->flow[__builtin_ctz(places)]);
             if ((*side = mb__flow_sender(t, flow, p)) >= 0)
                 return flow;
@@ -231,6 +233,12 @@ static inline uint32_t mb__flows_recent(const struct mb__flows *t, uint32_t hash
     return r->hash == hash ? r->slot : 0;
 }
 
+/* |flow| had a packet. */
+static inline void mb__flows_remember(struct mb__flows *t, const struct mb_flow *flow)
+{
+    *mb__flows_recent_of(t, flow->hash) = (struct mb__recent){flow->hash, mb__pool_number(&t->pool, flow)};
+}
+
 /* First step of a batch: the bucket will be needed, unless the flow is recent by then, which
  * those that the batch begins are. Always inline: gcc 12 takes a call of a function
  * that does no more than this for one without effect. */
@@ -239,10 +247,11 @@ __attribute__((always_inline)) static inline void mb__flows_prefetch_bucket(cons
     __builtin_prefetch(mb__flows_bucket(t, hash));
 }
 
-/* Second step: the flow will be needed. */
+/* Second step: the flow will be needed. Where none was found a moment ago, the packet
+ * that begins it is about to come. */
 static inline void mb__flows_prefetch_flow(struct mb__flows *t, uint32_t hash)
 {
-    if (mb__flows_recent(t, hash) == 0)
+    if (mb__flows_recent_of(t, hash)->hash != hash)
         mb__flows_fetch(t, hash);
 }
 

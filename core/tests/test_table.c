@@ -75,13 +75,21 @@ static void test_recent(void)
     for (uint32_t n = 3; n < MB__RECENT * 3; n++)
         CHECK(add(n, SECOND) != NULL);
     CHECK(mb__flows_recall(&table, &one, &side) == NULL);
-    CHECK(mb__pool_at(&table.pool, mb__flows_fetch(&table, one.hash)) == flow);
+    mb__flows_fetch(&table, one.hash);
     CHECK(mb__flows_recall(&table, &one, &side) == flow);
     mb__flows_del(&table, flow);
     CHECK(mb__flows_recall(&table, &one, &side) == NULL);
-    CHECK_INT(mb__flows_fetch(&table, one.hash), 0);
+    mb__flows_fetch(&table, one.hash);
+    CHECK(mb__flows_recall(&table, &one, &side) == NULL);
     CHECK(mb__flows_add(&table, &twin, MB_CLIENT) == flow); /* the slot */
     CHECK(mb__flows_recall(&table, &one, &side) == NULL);
+    CHECK(mb__flows_recall(&table, &twin, &side) == flow);
+    struct mb_flow *other = mb__flows_add(&table, &one, MB_SERVER); /* takes the place of its twin, */
+    CHECK(mb__flows_recall(&table, &one, &side) == other);
+    mb__flows_del(&table, other); /* which is then not recalled, but found */
+    CHECK(mb__flows_recall(&table, &twin, &side) == NULL);
+    CHECK(mb__flows_find(&table, &twin, &side) == flow);
+    mb__flows_remember(&table, flow);
     CHECK(mb__flows_recall(&table, &twin, &side) == flow);
     mb__flows_fini(&table);
 }

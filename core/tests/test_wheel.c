@@ -236,6 +236,8 @@ static void test_random(void)
             } while (want != 0 && got == want);
         }
         CHECK_INT(wheel->count, count);
+        if (rnd() % 3 == 0)
+            mb__wheel_prefetch(wheel); /* a hint, which changes nothing */
     }
     teardown();
 }
@@ -268,6 +270,7 @@ static void test_random_rows(void)
             now += (int64_t)(1 + rnd() % (rnd() % 10 == 0 ? 20000 : 6)) * TICK;
         else if (got == 0)
             continue;
+        mb__wheel_prefetch(wheel);
         want = plain_next((uint64_t)(now / TICK));
         got = mb__wheel_next(wheel, now);
         CHECK_INT(got, want);

@@ -138,15 +138,6 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return err;
 }
 
-/* After the payload of a segment that came the short way and may have changed a
- * state: its FIN, and the idle time that applies from now on. */
-static int after_states(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
-{
-    int err = flow->end[side].flags & MB_SIDE_FIN ? take_fin(e, flow, side, p) : 0;
-    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
-    return err;
-}
-
 /* The short way with somebody who hears of every packet, which changes no state. He
  * may have asked for something between the halves. */
 static int heard_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
@@ -180,32 +171,62 @@ static inline bool shakes_hands(const struct mb_engine *e, struct mb_flow *flow,
     return true;
 }
 
+/* The short way for a segment that may change a state, with nobody who hears of it. */
+static int turn_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                        const struct mb__segment *s, const struct mb__turn *turn)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    int err = 0;
+    mb__tcp_advance_sender(flow, from, to, s);
+    mb__tcp_advance_receiver(from, to, s);
+    mb__tcp_turn_sender(from, turn);
+    if (!turn->fin) /* which is taken after the bytes */
+        mb__tcp_turn_receiver(flow, side, turn);
+    if (p->payload_len > 0)
+        err = mb__deliver(e, flow, side, p, mb__payload_of(p));
+    if (turn->fin) {
+        mb__tcp_turn_receiver(flow, side, turn);
+        if (err >= 0)
+            err = mb__parser_end(e, flow, side, p);
+    }
+    mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
+    return err;
+}
+
+/* The way for a segment that may change a state: the short one, or else the long one. */
+static int changing_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                            const struct mb__segment *s)
+{
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool late_ack = s->flags & MB_TCP_FIN && s->len > 0 && to->flags & MB_SIDE_FIN; /* it changes a state before its bytes */
+    if (!mb__heard(flow, MB_EV_PACKET) && !mb__heard(flow, MB_EV_STATE_CHANGE) && !late_ack) {
+        const struct mb__turn *turn = mb__turn_of(from, to, s);
+        if (turn != NULL && mb__is_next(from, to, s, mb__fins(from)))
+            return turn_segment(e, flow, side, p, s, turn);
+    }
+    int err = tcp_segment(e, flow, side, p, false);
+    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
+    return err;
+}
+
 static inline int tcp_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    struct mb__segment s;
-    enum mb__way way = MB__WAY_LONG;
     int err = 0;
-    if (mb__flags_advance(p->tcp_flags) && flow->streams == NULL) {
-        s = mb__segment_of(p);
-        way = mb__tcp_way(flow, from, to, &s);
-    }
-    bool heard = mb__heard(flow, MB_EV_PACKET);
-    if (way == MB__WAY_LONG || (way == MB__WAY_TURN && (heard || mb__heard(flow, MB_EV_STATE_CHANGE)))) {
+    if (first || !mb__flags_advance(p->tcp_flags) || flow->streams != NULL || flow->flags & MB_FLOW_CLOSED) {
         if (!(p->tcp_flags & MB_TCP_SYN) || !shakes_hands(e, flow, side, p, first))
             err = tcp_segment(e, flow, side, p, first);
         mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
         return err;
     }
-    if (heard)
+    const struct mb__segment s = mb__segment_of(p);
+    if (!mb__is_amid(from, to, &s) || !mb__is_next(from, to, &s, 0))
+        return changing_segment(e, flow, side, p, &s);
+    if (mb__heard(flow, MB_EV_PACKET))
         return heard_segment(e, flow, side, p, &s);
     mb__tcp_advance_sender(flow, from, to, &s);
     mb__tcp_advance_receiver(from, to, &s);
-    if (way == MB__WAY_TURN)
-        mb__tcp_advance_states(flow, side, &s);
-    if (p->payload_len > 0)
-        err = mb__deliver(e, flow, side, p, mb__payload_of(p));
-    return way == MB__WAY_TURN && err >= 0 ? after_states(e, flow, side, p) : err;
+    return p->payload_len > 0 ? mb__deliver(e, flow, side, p, mb__payload_of(p)) : 0;
 }
 
 /* A packet of a flow that had not settled was taken in. */
@@ -220,58 +241,69 @@ static void settle(struct mb_engine *e, struct mb_flow *flow)
 /* Whether brief frames that |from| sent need not be shown to anybody. */
 static inline bool is_unheard(const struct mb_flow *flow, const struct mb_endpoint *from)
 {
-    bool passes = !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET)) && from->flags & MB_SIDE_SEEN;
+    bool passes = !(flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET | MB_FLOW_CLOSED)) && from->flags & MB_SIDE_SEEN;
     return passes && flow->streams == NULL && !(flow->events & MB__EVENTS_WITH_PACKETS);
 }
 
-/* A brief frame, |wirelen| bytes long, moves the connection on, but for its states. */
-static inline void brief_advance(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
-                                 struct mb_endpoint *to, const struct mb__segment *s, uint32_t wirelen)
+/* What a brief frame that changes states does beyond moving the numbers on. */
+__attribute__((noinline)) static void brief_turn(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
+                                                 const struct mb__turn *turn)
 {
-    from->packets++;
-    from->bytes += wirelen;
-    from->tcp_flags |= s->flags;
-    from->next += s->len;
-    e->stats.stream_bytes += s->len;
-    mb__tcp_advance_sender(flow, from, to, s);
-    mb__tcp_advance_receiver(from, to, s);
+    mb__tcp_turn_sender(from, turn);
+    mb__tcp_turn_receiver(flow, from == &flow->end[MB_CLIENT] ? MB_CLIENT : MB_SERVER, turn);
+    mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
 }
 
-/* A brief frame, |wirelen| bytes long, that may change a state, of which nobody is to
- * hear: 1, or 0 if that cannot be. */
-__attribute__((noinline)) static int brief_turn(struct mb_engine *e, struct mb_flow *flow, struct mb_endpoint *from,
-                                                struct mb_endpoint *to, const struct mb__segment *s, uint32_t wirelen)
-{
-    const int side = from == &flow->end[MB_CLIENT] ? MB_CLIENT : MB_SERVER;
-    if (flow->flags & MB_FLOW_CLOSED || mb__heard(flow, MB_EV_STATE_CHANGE) || !mb__may_turn(from, to, s) ||
-        !mb__is_next(from, to, s, from->flags / MB_SIDE_FIN & 1))
-        return 0;
-    brief_advance(e, flow, from, to, s, wirelen);
-    mb__tcp_turn(flow, side, s);
-    mb__flows_set_timer(&e->flows, flow, tcp_timer(flow), e->now);
-    if (!(from->flags & MB_SIDE_SETTLED))
-        settle(e, flow);
-    return 1;
-}
-
-int mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
+__attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts,
+                                                             uint32_t hash)
 {
     struct mb_endpoint *from, *to;
     const struct mb__ends ends = mb__brief_ends(frame->data);
     struct mb_flow *flow = mb__flows_recall_brief(&e->flows, hash, &ends, &from, &to);
     if (flow == NULL || !is_unheard(flow, from))
-        return 0;
+        return false;
     const struct mb__segment s = mb__brief_segment(frame->data, ts);
-    if (!mb__is_amid(from, to, &s)) {
-        const struct mb__segment copy = s; /* |s| itself can then stay in registers */
-        return brief_turn(e, flow, from, to, &copy, frame->wirelen);
-    }
-    if (flow->flags & MB_FLOW_CLOSED || !mb__is_next(from, to, &s, 0))
-        return 0;
-    brief_advance(e, flow, from, to, &s, frame->wirelen);
+    const struct mb__turn *turn = NULL;
+    if (!mb__is_amid(from, to, &s) && (mb__heard(flow, MB_EV_STATE_CHANGE) || (turn = mb__turn_of(from, to, &s)) == NULL))
+        return false;
+    if (!mb__is_next(from, to, &s, mb__fins(from)))
+        return false;
+    from->packets++;
+    from->bytes += frame->wirelen;
+    from->tcp_flags |= s.flags;
+    from->next += s.len;
+    e->stats.stream_bytes += s.len;
+    mb__tcp_advance_sender(flow, from, to, &s);
+    mb__tcp_advance_receiver(from, to, &s);
+    if (turn != NULL)
+        brief_turn(e, flow, from, turn);
     if (!(from->flags & MB_SIDE_SETTLED))
         settle(e, flow);
-    return 1;
+    return true;
+}
+
+bool mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
+{
+    return pass_brief(e, frame, ts, hash);
+}
+
+int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, const uint8_t *packets,
+                            const uint32_t *hash, int n)
+{
+    uint64_t bytes = 0;
+    int i = 0;
+    for (; i < n && packets[i] == 0; i++) {
+        const int64_t ts = frames[i].ts, now = ts > e->now ? ts : e->now;
+        mb__flows_prefetch_flow(&e->flows, hash[i + MB__AHEAD]);
+        if (now >> MB__TICK_SHIFT != e->tick)
+            break;
+        e->now = now;
+        if (!pass_brief(e, &frames[i], ts, hash[i]))
+            break;
+        bytes += frames[i].wirelen;
+    }
+    e->stats.frame_bytes += bytes;
+    return i;
 }
 
 /* ---- other protocols ------------------------------------------------------ */

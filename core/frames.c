@@ -138,24 +138,30 @@ static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint
     mb__decode_brief(e->decoder, frame, ts, e->burst.first + n, e->source, out);
 }
 
-/* What a brief frame of time |ts| does, without decoding it: 1, or 0 if that cannot be, or < 0.
- * The clock shows its time. */
-static inline int pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
-{
-    return hears_raw(e) ? 0 : mb__conversation_brief(e, frame, ts, hash);
-}
-
-/* Frame |n| of the burst, a brief one, which takes place |at|. */
-static inline int process_brief(struct mb_engine *e, int link, const struct mb_frame *frame, int n, int at)
+/* Frame |n| of the burst, a brief one, which takes place |at|, begins a tick or has to be decoded. */
+static int process_brief(struct mb_engine *e, int link, const struct mb_frame *frame, int n, int at)
 {
     int err = mb__engine_clock(e, frame->ts);
-    if (err >= 0)
-        err = pass_brief(e, frame, frame->ts, e->burst.hash[at]);
-    if (err != 0)
-        return err < 0 ? err : keep(e, link, frame);
+    if (err < 0)
+        return err;
+    if (!hears_raw(e) && mb__conversation_brief(e, frame, frame->ts, e->burst.hash[at]))
+        return keep(e, link, frame);
     decode_brief(e, frame, (uint32_t)n, frame->ts, &e->burst.packet[at]);
     err = process_frame(e, &e->burst.packet[at], 1);
     return err < 0 ? err : pass_on(e, link, frame);
+}
+
+/* As many of the frames from |done| on, whose places begin |at|, as are brief and move their flows on
+ * in no time. How many of |left|. */
+static inline int process_briefs(struct mb_engine *e, const struct mb_frame *frames, int done, int at, int left)
+{
+    const struct mb__burst *b = &e->burst;
+    if (b->packets[done] != 0 || e->writer != NULL || hears_raw(e))
+        return 0;
+    int n = mb__conversation_briefs(e, &frames[done], &b->packets[done], &b->hash[at], left);
+    e->stats.frames += (uint64_t)n;
+    e->stats.kept += (uint64_t)n;
+    return n;
 }
 
 /* The flows of |n| packets of the burst, from |at| on, will be needed. */
@@ -185,6 +191,11 @@ static int run_burst(struct mb_engine *e, int link, const struct mb_frame *frame
     int taken = mb__decode_burst(e->decoder, link, frames, n, e->source, leaves_brief(e), b);
     prefetch_burst(e);
     do { /* a stop takes effect after the frame, however many were read ahead */
+        int briefs = process_briefs(e, frames, done, at, taken - done);
+        done += briefs;
+        at += briefs;
+        if (done == taken)
+            break;
         const struct mb_frame *frame = &frames[done];
         e->stats.frames++;
         e->stats.frame_bytes += frame->wirelen;
@@ -240,9 +251,8 @@ static int process_portion(struct mb_engine *e, int link, const struct mb__porti
     const struct mb_frame *frame = &p->listed->frame;
     e->dropped = false;
     if (p->brief) {
-        int done = pass_brief(e, frame, p->ts, e->burst.hash[at]);
-        if (done != 0)
-            return done < 0 ? done : pass_on(e, link, frame);
+        if (!hears_raw(e) && mb__conversation_brief(e, frame, p->ts, e->burst.hash[at]))
+            return keep(e, link, frame);
         decode_brief(e, frame, p->frame, p->ts, packets);
     }
     e->order.step = MB__STEP_PACKET;

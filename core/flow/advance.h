@@ -7,8 +7,8 @@
  *     ACK good   between what was acknowledged and what was sent
  *     FIN taken  if the other side sent one; else the ACK may be of more than was seen
  *     in time    its timestamp is not older
- *   --> numbers, window and timestamp move on; the last ACK of the handshake, a
- *       FIN and the ACK of a FIN move the states as well
+ *   --> numbers, window and timestamp move on; and by a table the states, if this is
+ *       the last ACK of the handshake, a FIN, or the ACK of a FIN
  *
  * It does what mb__tcp_send() and mb__tcp_receive() of tcp.h do for these, in a
  * fraction of their steps: whoever changes one changes the other.
@@ -16,6 +16,7 @@
 #ifndef MB_FLOW_ADVANCE_H
 #define MB_FLOW_ADVANCE_H
 
+#include "flow/table.h"
 #include "flow/tcp.h"
 #include "packet/segment.h"
 
@@ -63,19 +64,38 @@ static inline bool mb__is_amid(const struct mb_endpoint *from, const struct mb_e
     return (differs & known) == 0 && !(s->flags & MB_TCP_FIN);
 }
 
-/* Whether |s|, which has flags for the short way, may change a state: a side is not quite open yet,
- * or there are FINs, and these fit: nothing comes after that of |from|, and if |to| sent one,
- * |from| has taken it. */
-static inline bool mb__may_turn(const struct mb_endpoint *from, const struct mb_endpoint *to,
-                                const struct mb__segment *s)
+/* What a segment that comes next makes of the states of two ends. */
+struct mb__turn {
+    uint8_t from; /* enum mb_tcp_state; CLOSED: it has to go the long way */
+    uint8_t to;
+    uint8_t idle; /* the idle time that applies from then on: enum mb__timer_kind */
+    uint8_t fin;  /* MB_SIDE_FIN if it is one */
+};
+
+#define MB__TURN_STATES 16 /* there are fewer, but a power of two needs no multiplication */
+
+/* By the states of sender and receiver, whether it is a FIN, and whether it acknowledges all that the
+ * receiver sent. */
+extern const struct mb__turn mb__turns[MB__TURN_STATES][MB__TURN_STATES][2][2];
+
+/* What |s|, which has flags for the short way, makes of two ends of which one is not quite open yet or has
+ * sent a FIN; NULL if it has to go the long way. A FIN that was sent has to be the last
+ * that its side sent, and taken. */
+static inline const struct mb__turn *mb__turn_of(const struct mb_endpoint *from, const struct mb_endpoint *to,
+                                                 const struct mb__segment *s)
 {
-    if (!(from->flags & to->flags & MB_SIDE_SYNC) || (from->flags | to->flags) & (MB_SIDE_NO_STREAM | MB_SIDE_RST) ||
-        from->state < MB_TCP_ESTABLISHED || to->state < MB_TCP_SYN_RCVD)
-        return false;
-    if (from->flags & MB_SIDE_FIN && (s->flags & MB_TCP_FIN || s->len > 0))
-        return false;
-    return !(to->flags & MB_SIDE_FIN) ||
-           (from->state >= MB_TCP_CLOSE_WAIT && to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1);
+    const struct mb__turn *turn = &mb__turns[from->state][to->state][s->flags & MB_TCP_FIN][s->ack == to->snd_nxt];
+    if (turn->from == MB_TCP_CLOSED || !(from->flags & to->flags & MB_SIDE_SYNC) ||
+        (from->flags | to->flags) & (MB_SIDE_NO_STREAM | MB_SIDE_RST) || (from->flags & MB_SIDE_FIN && s->len > 0))
+        return NULL;
+    bool last = to->snd_nxt == to->stream_seq + (uint32_t)to->next + 1;
+    return last || !(to->flags & MB_SIDE_FIN) ? turn : NULL;
+}
+
+/* How many FINs |end| has sent. */
+static inline uint32_t mb__fins(const struct mb_endpoint *end)
+{
+    return end->flags / MB_SIDE_FIN & 1;
 }
 
 /* Whether |s| is what comes next after all that |from| sent, |fins| of which are FINs, and |to| takes it as
@@ -90,24 +110,6 @@ static inline bool mb__is_next(const struct mb_endpoint *from, const struct mb_e
     if (s->stamped && from->flags & to->flags & MB_SIDE_TIMESTAMPS) /* RFC 7323 5.3: its timestamp is not older */
         below |= mb__seq_diff(s->tsval, from->ts_recent);
     return (differs | (uint32_t)below >> 31) == 0 && from->snd_max != 0;
-}
-
-/* Which way a segment can go. */
-enum mb__way {
-    MB__WAY_LONG,
-    MB__WAY_TURN, /* the short one, if nobody hears of states: it may change one */
-    MB__WAY_AMID  /* the short one, and it changes none */
-};
-
-/* Which way |s| can go, which |from| sent to |to| and which has flags for the short one. */
-static inline enum mb__way mb__tcp_way(const struct mb_flow *flow, const struct mb_endpoint *from,
-                                       const struct mb_endpoint *to, const struct mb__segment *s)
-{
-    bool amid = mb__is_amid(from, to, s);
-    if (flow->flags & MB_FLOW_CLOSED || !(amid || mb__may_turn(from, to, s)) ||
-        !mb__is_next(from, to, s, from->flags / MB_SIDE_FIN & 1))
-        return MB__WAY_LONG;
-    return amid ? MB__WAY_AMID : MB__WAY_TURN;
 }
 
 /* The sender's half of a segment that goes the short way; the flow's counters
@@ -127,6 +129,28 @@ static inline void mb__tcp_advance_receiver(const struct mb_endpoint *from, stru
 {
     to->snd_una = s->ack;
     mb__receive_window(from, to, false, s->window, s->ack);
+}
+
+/* The sender's state, when the numbers have moved on, */
+static inline void mb__tcp_turn_sender(struct mb_endpoint *from, const struct mb__turn *turn)
+{
+    from->flags |= turn->fin;
+    from->state = turn->from;
+}
+
+/* and the receiver's, who takes the FIN if it is one. |side| is the sender's. */
+static inline void mb__tcp_turn_receiver(struct mb_flow *flow, int side, const struct mb__turn *turn)
+{
+    struct mb_endpoint *to = &flow->end[!side];
+    if (to->state == MB_TCP_SYN_RCVD)
+        mb__tcp_measure(flow, side, flow->last_ts);
+    if (to->flags & MB_SIDE_FIN && to->snd_una == to->snd_nxt)
+        to->flags |= MB_SIDE_FIN_ACKED;
+    to->state = turn->to;
+    if (turn->idle == MB__TIMER_TCP_CLOSED) {
+        flow->flags |= MB_FLOW_CLOSED;
+        flow->end_reason = MB_END_FIN;
+    }
 }
 
 #endif

@@ -495,20 +495,9 @@ static void close_when_done(struct mb_flow *flow, const struct mb_endpoint *to)
         close_flow(flow, MB_END_FIN);
 }
 
-static inline void advance_states(struct mb_flow *flow, int side, const struct mb__segment *s)
+void mb__tcp_measure(struct mb_flow *flow, int side, int64_t ts)
 {
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    if (s->flags & MB_TCP_FIN)
-        send_fin(from, to, s->ack);
-    acknowledge(to, false, s->ack);
-    if (flow->rtt_client == 0)
-        measure_handshake(flow, side, false, s->ts);
-    close_when_done(flow, to);
-}
-
-void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s)
-{
-    advance_states(flow, side, s);
+    measure_handshake(flow, side, false, ts);
 }
 
 /* Whether |end| is in |state| and its sequence space is known, or not, as |sync| says, with no more said. */
@@ -591,12 +580,33 @@ bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step)
     return true;
 }
 
-void mb__tcp_turn(struct mb_flow *flow, int side, const struct mb__segment *s)
-{
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    advance_states(flow, side, s);
-    if (!has(from, MB_SIDE_FIN)) /* which comes next after what was taken, or was taken before */
-        return;
-    if (take_fin(to) && is_closed(to) && is_closed(from))
-        close_flow(flow, MB_END_FIN);
-}
+/* ---- the short way ---------------------------------------------------------- */
+
+/* What the functions above make of how most connections open and close: sender and receiver before,
+ * FIN or not, whether all is acknowledged; sender and receiver after, and the idle time. */
+#define TURN(sender, receiver, is_fin, acks, new_sender, new_receiver, new_idle)          \
+    [MB_TCP_##sender][MB_TCP_##receiver][is_fin][acks] = {.from = MB_TCP_##new_sender,  \
+                                                          .to = MB_TCP_##new_receiver,  \
+                                                          .idle = MB__TIMER_##new_idle, \
+                                                          .fin = (is_fin) * MB_SIDE_FIN}
+
+const struct mb__turn mb__turns[MB__TURN_STATES][MB__TURN_STATES][2][2] = {
+    TURN(ESTABLISHED, SYN_RCVD, 0, 1, ESTABLISHED, ESTABLISHED, TCP),
+    TURN(ESTABLISHED, ESTABLISHED, 0, 0, ESTABLISHED, ESTABLISHED, TCP),
+    TURN(ESTABLISHED, ESTABLISHED, 0, 1, ESTABLISHED, ESTABLISHED, TCP),
+    TURN(ESTABLISHED, ESTABLISHED, 1, 0, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),
+    TURN(ESTABLISHED, ESTABLISHED, 1, 1, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),
+    TURN(FIN_WAIT_1, CLOSE_WAIT, 0, 0, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),
+    TURN(FIN_WAIT_1, CLOSE_WAIT, 0, 1, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),
+    TURN(CLOSE_WAIT, FIN_WAIT_1, 0, 0, CLOSE_WAIT, FIN_WAIT_1, TCP_HALF),
+    TURN(CLOSE_WAIT, FIN_WAIT_1, 0, 1, CLOSE_WAIT, FIN_WAIT_2, TCP_HALF),
+    TURN(CLOSE_WAIT, FIN_WAIT_1, 1, 0, CLOSING, CLOSING, TCP_HALF),
+    TURN(CLOSE_WAIT, FIN_WAIT_1, 1, 1, LAST_ACK, TIME_WAIT, TCP_HALF),
+    TURN(FIN_WAIT_2, CLOSE_WAIT, 0, 0, FIN_WAIT_2, CLOSE_WAIT, TCP_HALF),
+    TURN(FIN_WAIT_2, CLOSE_WAIT, 0, 1, FIN_WAIT_2, CLOSE_WAIT, TCP_HALF),
+    TURN(CLOSE_WAIT, FIN_WAIT_2, 0, 1, CLOSE_WAIT, FIN_WAIT_2, TCP_HALF),
+    TURN(CLOSE_WAIT, FIN_WAIT_2, 1, 1, LAST_ACK, TIME_WAIT, TCP_HALF),
+    TURN(CLOSING, CLOSING, 0, 1, CLOSING, TIME_WAIT, TCP_HALF),
+    TURN(TIME_WAIT, CLOSING, 0, 1, TIME_WAIT, TIME_WAIT, TCP_CLOSED),
+    TURN(TIME_WAIT, LAST_ACK, 0, 1, TIME_WAIT, CLOSED, TCP_CLOSED),
+};

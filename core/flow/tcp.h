@@ -39,13 +39,8 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 /* Who is the client, judged by the first packet |p| of a flow: its sender
  * (MB_CLIENT), or its receiver if |p| is a SYN/ACK (MB_SERVER). */
 int mb__tcp_first_sender(const struct mb_packet *p);
-struct mb__segment;
-/* What the short way of advance.h leaves to be done where |s|, whose numbers it has
- * taken, may change a state. */
-void mb__tcp_advance_states(struct mb_flow *flow, int side, const struct mb__segment *s);
-
-/* The same where nobody hears of states, and a FIN that is taken with it. */
-void mb__tcp_turn(struct mb_flow *flow, int side, const struct mb__segment *s);
+/* The ACK of |side| at |ts| ns completes the handshake: how long that took, if neither SYN had to be repeated. */
+void mb__tcp_measure(struct mb_flow *flow, int side, int64_t ts);
 /* The short way for the SYN that begins a connection and the SYN/ACK that answers it, without data:
  * does what mb__tcp_send() and mb__tcp_receive() do. False: |p| is none of these, and nothing was done. */
 bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);

@@ -306,6 +306,27 @@ int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, 
     return i;
 }
 
+uint32_t mb__conversation_listed(struct mb_engine *e, const struct mb__listed *listed, uint32_t n)
+{
+    const uint8_t own = (uint8_t)e->shards.own;
+    uint64_t bytes = 0;
+    uint32_t i = 0;
+    for (; i < n && listed[i].shape == MB__SHAPE_BRIEF && listed[i].owner == own; i++) {
+        const struct mb_frame *frame = &listed[i].frame;
+        const int64_t ts = frame->ts, now = ts > e->now ? ts : e->now;
+        if (i + MB__AHEAD < n)
+            mb__flows_prefetch_flow(&e->flows, listed[i + MB__AHEAD].hash);
+        if (now >> MB__TICK_SHIFT != e->tick)
+            break;
+        e->now = now;
+        if (!pass_brief(e, frame, ts, listed[i].hash))
+            break;
+        bytes += frame->wirelen;
+    }
+    e->stats.frame_bytes += bytes;
+    return i;
+}
+
 /* ---- other protocols ------------------------------------------------------ */
 
 static enum mb__timer_kind datagram_timer(const struct mb_flow *flow)

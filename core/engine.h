@@ -121,6 +121,8 @@ bool mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, i
  * long as they are brief, begin no tick, and can stay undecoded; counts their bytes. How many these were. */
 int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, const uint8_t *packets,
                             const uint32_t *hash, int n);
+/* The same for frames in this worker's list: |n| of them, which were found brief or not. */
+uint32_t mb__conversation_listed(struct mb_engine *e, const struct mb__listed *listed, uint32_t n);
 /* Ends a flow for |reason|: last bytes, flow_end, and all it had is freed. */
 int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason);
 /* The flow of the packet that the ICMP error |p| quotes and, in |*side|, who sent

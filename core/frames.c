@@ -244,103 +244,126 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
     return err >= 0 && first ? pass_on(e, link, frame) : err;
 }
 
-/* A frame of this worker's, or of all. */
-static int process_portion(struct mb_engine *e, int link, const struct mb__portion *p, int at)
+/* A frame of this worker's alone, decoded or, if |brief|, not yet. */
+static int process_own(struct mb_engine *e, int link, const struct mb__listed *listed, bool brief)
 {
-    struct mb_packet *packets = &e->burst.packet[at];
-    const struct mb_frame *frame = &p->listed->frame;
-    e->dropped = false;
-    if (p->brief) {
-        if (!hears_raw(e) && mb__conversation_brief(e, frame, p->ts, e->burst.hash[at]))
-            return keep(e, link, frame);
-        decode_brief(e, frame, p->frame, p->ts, packets);
+    struct mb_packet *packets = e->burst.packet;
+    if (brief && !hears_raw(e) && mb__conversation_brief(e, &listed->frame, listed->frame.ts, listed->hash)) {
+        mb__decoder_left_brief(e->decoder, 1);
+        return keep(e, link, &listed->frame);
     }
-    e->order.step = MB__STEP_PACKET;
-    e->order.flow = 0;
-    if (p->listed->owner == MB__SHARD_ALL)
-        return process_common(e, link, frame, packets, (int)p->packets);
+    mb__decode_listed(e->decoder, link, listed, e->source, packets);
     int err = raise_raw(e, packets);
     if (err >= 0)
         err = process_packet(e, packets);
-    return err < 0 ? err : pass_on(e, link, frame);
+    return err < 0 ? err : pass_on(e, link, &listed->frame);
 }
 
-/* The run comes to frame |n| of a burst; those before it are done, the
- * last of them at |before|. */
-static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n, int64_t before)
+/* Frames in a worker's list, and those of others between them and behind. */
+struct stretch {
+    const struct mb__listed *listed;
+    uint32_t count;
+    uint32_t first;  /* place of the first frame, listed or not, */
+    uint32_t frames; /* and how many there are */
+    int64_t latest;  /* time of the last one, mended, unless that is listed; ns */
+    int link;
+};
+
+/* The run comes to a frame, |n| frames after the |base| before the stretch. */
+static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n, const struct mb__listed *listed)
 {
     if (e->detect != NULL && n > 0)
-        mb__detect_clock(e->detect, base + n, before, link);
+        mb__detect_clock(e->detect, base + n, listed->before, link);
     e->stats.frames = e->order.frame = base + n + 1;
-}
-
-/* |done| frames of a burst are done; |all|: the rest of them were others', in one
- * tick with the last that was not. */
-static void note_burst(struct mb_engine *e, int link, uint32_t done, bool all)
-{
-    if (all && done > 0) {
-        e->now = mb__decoder_now(e->decoder);
-        if (e->detect != NULL)
-            mb__detect_clock(e->detect, e->stats.frames, e->now, link);
+    if (listed->owner == e->shards.own || (listed->owner == MB__SHARD_ALL && e->shards.own == 0)) {
+        e->stats.frame_bytes += listed->frame.wirelen;
+        e->stats.backward_time += listed->frame.ts < listed->before;
     }
-    if (e->progress != NULL)
-        atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
 }
 
-/* Whether this worker counts the bytes of the frame. */
-static bool counts(const struct mb_engine *e, const struct mb__listed *listed)
+/* A listed frame: this worker's, everybody's, or another's that begins a tick.
+ * |leave_brief|: as leaves_brief() says. */
+static int process_listed(struct mb_engine *e, const struct stretch *s, uint64_t base, const struct mb__listed *listed,
+                          bool leave_brief)
 {
-    return listed->owner == e->shards.own || (listed->owner == MB__SHARD_ALL && e->shards.own == 0);
-}
-
-/* As run_burst(), for the flows of this worker. */
-static int run_stretch(struct mb_engine *e, const struct mb__stretch *stretch, uint32_t *frames_done)
-{
-    struct mb__portion portions[MB_BURST];
-    struct mb__burst *b = &e->burst;
-    uint64_t base = e->stats.frames;
-    int err = 0, at = 0, next = 0, count;
-    uint32_t done = mb__decode_stretch(e->decoder, &e->shards, MB__TICK_SHIFT, stretch, e->source, leaves_brief(e), b,
-                                       portions, &count);
-    prefetch_burst(e);
-    for (; next < count && err >= 0 && !e->stop; next++) {
-        const struct mb__portion *p = &portions[next];
-        int places = (int)p->packets;
-        prefetch_flows(e, at + MB__AHEAD, places);
-        note_frame(e, stretch->link, base, p->frame, p->listed->before);
-        if (counts(e, p->listed)) {
-            e->stats.frame_bytes += p->listed->frame.wirelen;
-            e->stats.backward_time += p->listed->frame.ts < p->listed->before;
-        }
-        err = mb__engine_clock(e, p->ts);
-        if (err >= 0 && places > 0)
-            err = process_portion(e, stretch->link, p, at);
-        at += places;
+    const int64_t ts = mb__listed_time(listed);
+    note_frame(e, s->link, base, listed->place - s->first, listed);
+    mb__decoder_meet(e->decoder, e->stats.frames, ts);
+    int err = mb__engine_clock(e, ts);
+    if (err < 0 || (listed->owner != e->shards.own && listed->owner != MB__SHARD_ALL))
+        return err;
+    e->dropped = false;
+    e->order.step = MB__STEP_PACKET;
+    e->order.flow = 0;
+    if (listed->owner == MB__SHARD_ALL) {
+        int count = mb__decode_listed(e->decoder, s->link, listed, e->source, e->burst.packet);
+        err = process_common(e, s->link, &listed->frame, e->burst.packet, count);
+    } else {
+        err = process_own(e, s->link, listed, leave_brief && listed->shape == MB__SHAPE_BRIEF);
     }
-    bool all = next == count && err >= 0;
-    if (all)
-        e->stats.frames = base + done;
-    else
-        done = (uint32_t)(e->stats.frames - base);
-    if (err >= 0) /* a frame that failed is not done: others' part in it may come after */
-        note_burst(e, stretch->link, done, all);
     mb__decoder_release(e->decoder);
-    *frames_done = done;
     return err;
 }
 
-/* All of a stretch, or up to a stop. */
-static int run_list(struct mb_engine *e, struct mb__stretch stretch)
+/* As process_briefs(), of |left| frames in a list. */
+static inline uint32_t pass_briefs(struct mb_engine *e, const struct mb__listed *listed, uint32_t left)
 {
-    int err;
-    do {
-        uint32_t step;
-        err = run_stretch(e, &stretch, &step);
-        stretch.first += step;
-        stretch.frames -= step;
-        for (; stretch.count > 0 && stretch.listed->place < stretch.first; stretch.count--)
-            stretch.listed++;
-    } while (stretch.frames > 0 && err >= 0 && !e->stop);
+    if (listed->shape != MB__SHAPE_BRIEF || e->writer != NULL || hears_raw(e))
+        return 0;
+    uint32_t n = mb__conversation_listed(e, listed, left);
+    mb__decoder_left_brief(e->decoder, n);
+    e->stats.kept += n;
+    return n;
+}
+
+/* As prefetch_burst(): a list has the hashes in it. */
+static inline void prefetch_list(struct mb_engine *e, const struct stretch *s)
+{
+    mb__wheel_prefetch(&e->flows.wheel);
+    for (uint32_t i = 0; i < s->count; i++)
+        mb__flows_prefetch_bucket(&e->flows, s->listed[i].hash);
+    for (uint32_t i = 0; i < s->count && i < MB__AHEAD; i++)
+        mb__flows_prefetch_flow(&e->flows, s->listed[i].hash);
+}
+
+/* The stretch is over: what came behind the last listed frame was others', in one tick with it. */
+static void end_stretch(struct mb_engine *e, const struct stretch *s, uint64_t base)
+{
+    const struct mb__listed *last = s->count > 0 ? &s->listed[s->count - 1] : NULL;
+    bool listed = last != NULL && last->place - s->first + 1 == s->frames;
+    int64_t latest = listed ? mb__listed_time(last) : s->latest;
+    e->stats.frames = base + s->frames;
+    mb__decoder_meet(e->decoder, e->stats.frames, latest);
+    e->now = latest > e->now ? latest : e->now;
+    if (e->detect != NULL)
+        mb__detect_clock(e->detect, e->stats.frames, e->now, s->link);
+}
+
+/* All of a stretch, or up to a stop. The flows of the list's frames are fetched ahead; each is decoded when
+ * its turn comes, since nothing is to be learned of it by then. */
+static int run_list(struct mb_engine *e, const struct stretch *s)
+{
+    const uint64_t base = e->stats.frames;
+    const bool leave_brief = leaves_brief(e);
+    uint32_t done = 0;
+    int err = 0;
+    prefetch_list(e, s);
+    while (done < s->count && err >= 0 && !e->stop) {
+        if (leave_brief)
+            done += pass_briefs(e, &s->listed[done], s->count - done);
+        if (done == s->count)
+            break;
+        if (done + MB__AHEAD < s->count)
+            mb__flows_prefetch_flow(&e->flows, s->listed[done + MB__AHEAD].hash);
+        err = process_listed(e, s, base, &s->listed[done], leave_brief);
+        done++;
+    }
+    if (done == s->count && err >= 0)
+        end_stretch(e, s, base);
+    else if (done > 0)
+        e->stats.frames = base + s->listed[done - 1].place - s->first + 1;
+    if (e->progress != NULL && err >= 0) /* a frame that failed is not done: others' part in it may come after */
+        atomic_store_explicit(e->progress, e->stats.frames, memory_order_release);
     return err;
 }
 
@@ -367,20 +390,21 @@ static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames,
 {
     struct mb__listed list[MB_BURST];
     mb__list_all(e->decoder, &e->shards, link, frames, (uint32_t)n, list);
-    return run_list(
-        e, (struct mb__stretch){.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link});
+    const struct stretch all = {.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link};
+    return run_list(e, &all);
 }
 
 static int run_sheet(struct mb_engine *e, const struct mb__sheet *sheet)
 {
     if (sheet->frame != NULL)
         return run_own(e, sheet->link, sheet->frame, sheet->n);
-    return run_list(e, (struct mb__stretch){.listed = sheet->listed,
-                                            .count = sheet->count,
-                                            .first = sheet->first,
-                                            .frames = (uint32_t)sheet->n,
-                                            .latest = sheet->latest,
-                                            .link = sheet->link});
+    const struct stretch found = {.listed = sheet->listed,
+                                  .count = sheet->count,
+                                  .first = sheet->first,
+                                  .frames = (uint32_t)sheet->n,
+                                  .latest = sheet->latest,
+                                  .link = sheet->link};
+    return run_list(e, &found);
 }
 
 /* ---- what the engine asks for ---------------------------------------------- */

@@ -23,13 +23,13 @@ _Static_assert(MB_WORKERS_MAX <= MB__SHARD_ALL, "an owner is a byte");
 enum mb__shape {
     MB__SHAPE_OTHER, /* it has to be decoded layer by layer */
     MB__SHAPE_PLAIN, /* as mb__frame_is_plain() says, of TCP or of UDP that is no tunnel's */
-    MB__SHAPE_BRIEF  /* as mb__frame_is_brief() says */
+    MB__SHAPE_BRIEF  /* as mb__frame_is_brief() says, and its time needs no mending */
 };
 
 struct mb__listed {
     struct mb_frame frame;
     int64_t before;        /* the time of the frame before, mended as the decoder does it (packet/packet.h) */
-    uint32_t hash;         /* of its flow, if it is plain and whole, known by its ends alone */
+    uint32_t hash;         /* of its flow, known by its ends alone; of |shape| other: perhaps of another, or 0 */
     uint16_t place;        /* among the frames that were listed together */
     uint8_t owner;         /* the worker that all of it belongs to, or MB__SHARD_ALL */
     uint8_t shape;         /* enum mb__shape */

@@ -27,6 +27,7 @@ struct run {
     struct mb__burst burst;
     struct mb_packet *out; /* what is in the burst */
     int n;
+    uint64_t frames; /* as a worker */
 };
 
 typedef void (*decode_fn)(struct run *r, int link, const struct mb_frame *frame);
@@ -144,13 +145,10 @@ static void as_a_worker(struct run *r, int link, const struct mb_frame *frame)
 {
     struct mb__shards alone = {.count = 1, .key = &r->key}, three = {.count = 3, .key = &r->key};
     struct mb__listed listed, of_three;
-    struct mb__portion portion[MB_BURST];
-    int count = 0;
     mb__list_all(r->decoder, &alone, link, frame, 1, &listed);
     mb__list_all(r->decoder, &three, link, frame, 1, &of_three);
-    struct mb__stretch stretch = {.listed = &listed, .count = 1, .frames = 1, .link = link};
-    assert(mb__decode_stretch(r->decoder, &alone, 20, &stretch, 0, false, &r->burst, portion, &count) == 1);
-    assert(count == 1 && portion[0].packets == (uint32_t)r->burst.total);
+    mb__decoder_meet(r->decoder, ++r->frames, mb__listed_time(&listed));
+    r->burst.total = mb__decode_listed(r->decoder, link, &listed, 0, r->out);
     check_listed(&three, &of_three, r);
 }
 

@@ -11,16 +11,20 @@ struct seen {
     uint8_t shape;
 };
 
-/* |may_be_short|: the short way is open to frames of this link type. */
+/* |may_be_short|: the short way is open to frames of this link type. |timely|: its time needs no mending. */
 static inline struct seen look_at(const struct mb__decoder *d, const struct mb__shards *shards, int link,
-                                  bool may_be_short, const struct mb_frame *frame)
+                                  bool may_be_short, bool timely, const struct mb_frame *frame)
 {
     const uint8_t *b = frame->data;
-    if (!may_be_short || !mb__is_plain(d, frame) || !mb__shard_plain(b[MB__PLAIN_IP + 9], b + MB__PLAIN_L4))
-        return (struct seen){0, mb__shard_of_frame(shards, link, frame), MB__SHAPE_OTHER};
-    uint32_t hash = mb__plain_hash(d, b);
-    return (struct seen){hash, mb__shard_of_hash(shards, hash),
-                         mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN};
+    struct seen seen = {.shape = MB__SHAPE_OTHER};
+    if (!may_be_short || !mb__is_plain(d, frame) || !mb__shard_plain(b[MB__PLAIN_IP + 9], b + MB__PLAIN_L4)) {
+        seen.owner = mb__shard_of_frame(shards, link, frame, &seen.hash);
+        return seen;
+    }
+    seen.hash = mb__plain_hash(d, b);
+    seen.owner = mb__shard_of_hash(shards, seen.hash);
+    seen.shape = timely && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN;
+    return seen;
 }
 
 /* Lists |frame|. Each field once: a copy of the whole would have to wait until the
@@ -62,7 +66,7 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
         next[i] = lists->frame[i] + lists->count[i];
     for (uint32_t i = 0; i < n; i++) {
         const int64_t ts = mb__mend(frames[i].ts, before);
-        const struct seen seen = look_at(d, shards, link, may_be_short, &frames[i]);
+        const struct seen seen = look_at(d, shards, link, may_be_short, ts == frames[i].ts, &frames[i]);
         if (seen.owner != MB__SHARD_ALL && ts >> tick_shift == before >> tick_shift) {
             __builtin_prefetch(next[seen.owner] + LISTED_AHEAD, 1);
             list_frame(next[seen.owner]++, &frames[i], before, lists->total + i, seen);
@@ -82,109 +86,63 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
 void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link,
                   const struct mb_frame *frames, uint32_t n, struct mb__listed *list)
 {
-    int64_t now = d->now;
+    const bool may_be_short = mb__goes_short(d, link);
+    int64_t before = d->now;
     for (uint32_t i = 0; i < n; i++) {
-        list_frame(&list[i], &frames[i], now, i, look_at(d, shards, link, mb__goes_short(d, link), &frames[i]));
-        now = mb__mend(frames[i].ts, now);
+        const int64_t ts = mb__mend(frames[i].ts, before);
+        list_frame(&list[i], &frames[i], before, i,
+                   look_at(d, shards, link, may_be_short, ts == frames[i].ts, &frames[i]));
+        before = ts;
     }
 }
 
 /* ---- decoding ---------------------------------------------------------------- */
 
+int64_t mb__listed_time(const struct mb__listed *listed)
+{
+    return mb__mend(listed->frame.ts, listed->before);
+}
+
 /* A frame that all workers decode, and one of them counts. */
-static uint32_t decode_common(struct mb__decoder *d, int link, const struct mb_frame *frame, struct mb_packet *out)
+static int decode_common(struct mb__decoder *d, int link, const struct mb_frame *frame, struct mb_packet *out)
 {
     struct mb_stats *own = d->stats;
     d->stats = d->common;
     int count = mb__decode_walk(d, link, frame, d->frames, out);
     d->stats = own;
-    return (uint32_t)count;
+    return count;
 }
 
-/* Decodes a listed frame by the long way, as far as it is this worker's (|own|) or
- * everybody's, into the places of |burst| from |at| on. How many packets. */
-__attribute__((noinline)) static uint32_t decode_listed(struct mb__decoder *d, bool own, int link,
-                                                        const struct mb__portion *p, uint8_t source,
-                                                        struct mb__burst *burst, int at)
+/* The same for this worker's own, or of all. */
+__attribute__((noinline)) static int decode_long(struct mb__decoder *d, int link, const struct mb__listed *listed,
+                                                 uint8_t source, struct mb_packet *out)
 {
-    struct mb_packet *out = &burst->packet[at];
-    struct mb_frame frame = p->listed->frame;
-    uint32_t packets = 0;
-    frame.ts = p->ts;
-    if (p->listed->owner == MB__SHARD_ALL)
-        packets = decode_common(d, link, &frame, out);
-    else if (own)
-        packets = (uint32_t)mb__decode_walk(d, link, &frame, d->frames, out);
-    for (uint32_t i = 0; i < packets; i++) {
+    struct mb_frame frame = listed->frame;
+    frame.ts = d->now;
+    int count = listed->owner == MB__SHARD_ALL ? decode_common(d, link, &frame, out)
+                                               : mb__decode_walk(d, link, &frame, d->frames, out);
+    for (int i = 0; i < count; i++)
         out[i].source = source;
-        burst->hash[at + (int)i] = out[i].hash;
-    }
-    return packets;
+    return count;
 }
 
-/* Decodes a frame of this worker the short way, if that is open to it. */
-static inline bool decode_own(const struct mb__portion *p, uint64_t number, uint8_t source, struct mb_packet *out)
+void mb__decoder_meet(struct mb__decoder *d, uint64_t number, int64_t ts)
 {
-    if (p->listed->shape == MB__SHAPE_OTHER || !mb__decode_short(&p->listed->frame, p->ts, number, source, out))
-        return false;
-    out->hash = p->listed->hash;
-    return true;
+    d->frames = number;
+    mb__decoder_clock(d, ts);
 }
 
-/* Whether a worker has something to do with a listed frame of time |ts|: it is its own
- * or everybody's, or begins a tick. */
-static inline bool concerns(const struct mb__listed *p, int64_t ts, uint32_t own, int tick_shift)
+int mb__decode_listed(struct mb__decoder *d, int link, const struct mb__listed *listed, uint8_t source,
+                      struct mb_packet *out)
 {
-    return p->owner == own || p->owner == MB__SHARD_ALL || ts >> tick_shift != p->before >> tick_shift;
+    if (listed->shape == MB__SHAPE_OTHER || !mb__decode_short(&listed->frame, d->now, d->frames, source, out))
+        return decode_long(d, link, listed, source, out);
+    out->hash = listed->hash;
+    mb__count_short(d->stats, 1, out->ip_proto == MB__PROTO_TCP);
+    return 1;
 }
 
-uint32_t mb__decode_stretch(struct mb__decoder *d, const struct mb__shards *shards, int tick_shift,
-                            const struct mb__stretch *stretch, uint8_t source, bool leave_brief,
-                            struct mb__burst *burst, struct mb__portion *portions, int *count)
+void mb__decoder_left_brief(struct mb__decoder *d, uint64_t frames)
 {
-    const struct mb__listed *p = stretch->listed, *end = p + stretch->count;
-    const uint64_t before = d->frames;
-    uint64_t shorts = 0, tcp = 0;
-    int64_t now = d->now;
-    uint32_t done = 0;
-    int found = 0, at = 0;
-    for (; p < end && at + MB__MAX_LAYERS <= MB__BATCH && found < MB_BURST; p++) {
-        uint32_t frame = p->place - stretch->first;
-        int64_t ts = mb__mend(p->frame.ts, p->before);
-        if (ts >> MB__CLOCK_SHIFT != d->tick) { /* seldom */
-            now = p->before;
-            done = frame;
-            if (found > 0) /* fragments may be looked through when those are done */
-                break;
-            mb__decoder_clock(d, ts);
-        }
-        now = ts;
-        done = frame + 1;
-        if (!concerns(p, ts, shards->own, tick_shift))
-            continue;
-        struct mb__portion *portion = &portions[found++];
-        const bool own = p->owner == shards->own;
-        *portion = (struct mb__portion){p, ts, frame, 1, own && leave_brief && p->shape == MB__SHAPE_BRIEF};
-        if (portion->brief || (own && decode_own(portion, before + done, source, &burst->packet[at]))) {
-            burst->hash[at] = p->hash;
-            shorts++;
-            tcp += portion->brief || burst->packet[at].ip_proto == MB__PROTO_TCP;
-        } else {
-            d->now = now;
-            d->frames = before + done;
-            portion->packets = decode_listed(d, own, stretch->link, portion, source, burst, at);
-        }
-        at += (int)portion->packets;
-    }
-    mb__count_short(d->stats, shorts, tcp);
-    if (p == end && done < stretch->frames) { /* the others' frames behind it */
-        now = stretch->latest;
-        done = stretch->frames;
-    }
-    d->now = now;
-    d->frames = before + done;
-    burst->first = before + 1;
-    burst->total = at;
-    *count = found;
-    return done;
+    mb__count_short(d->stats, frames, frames);
 }

@@ -86,32 +86,17 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
 void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link,
                   const struct mb_frame *frames, uint32_t n, struct mb__listed *list);
 
-/* Some of a worker's list. */
-struct mb__stretch {
-    const struct mb__listed *listed;
-    uint32_t count;
-    uint32_t first;  /* place of the first frame that it is about, listed or not, */
-    uint32_t frames; /* and how many they are */
-    int64_t latest;  /* time of the last of them, mended, unless that is listed; ns */
-    int link;
-};
-
-/* A listed frame with its packets. */
-struct mb__portion {
-    const struct mb__listed *listed;
-    int64_t ts;       /* mended */
-    uint32_t frame;   /* which one of the stretch */
-    uint32_t packets; /* decoded; 0: it is another worker's, but begins a tick of the clock */
-    bool brief;       /* it is brief: its one packet is not decoded */
-};
-
-/* As mb__decode_burst() for one of several workers (times and packets per frame
- * are in the portions): decodes the frames of |stretch|, or as many as there is room for;
- * how many. In |portions| are those of this worker, those of all, and those that
- * begin a tick: |*count| of them, at most MB_BURST. */
-uint32_t mb__decode_stretch(struct mb__decoder *d, const struct mb__shards *shards, int tick_shift,
-                         const struct mb__stretch *stretch, uint8_t source, bool leave_brief, struct mb__burst *burst,
-                         struct mb__portion *portions, int *count);
+/* The time of a listed frame, mended, ns. */
+int64_t mb__listed_time(const struct mb__listed *listed);
+/* The run has come to the frame |number| of time |ts|, mended: what is decoded next is in it,
+ * or in none, if others' frames are passed over. */
+void mb__decoder_meet(struct mb__decoder *d, uint64_t number, int64_t ts);
+/* Decodes the frame that was met, this worker's or everybody's, as mb__decode_burst()
+ * does: how many packets are in |out|, which has room for MB__MAX_LAYERS. */
+int mb__decode_listed(struct mb__decoder *d, int link, const struct mb__listed *listed, uint8_t source,
+                      struct mb_packet *out);
+/* So many brief frames of this worker's will not be decoded: counts them. */
+void mb__decoder_left_brief(struct mb__decoder *d, uint64_t frames);
 
 /* ---- questions ------------------------------------------------------------ */
 

@@ -73,11 +73,13 @@ static inline uint32_t mb__shard_hash_v6(const struct mb__hash_key *key, const u
 }
 
 /* The worker of a frame that shows it without being decoded, all of whose
- * packets are then that worker's; otherwise MB__SHARD_ALL. */
-static inline uint8_t mb__shard_of_frame(const struct mb__shards *s, int link, const struct mb_frame *f)
+ * packets are then that worker's, and in |*hash| the flow hash of its ends;
+ * otherwise MB__SHARD_ALL and 0. */
+static inline uint8_t mb__shard_of_frame(const struct mb__shards *s, int link, const struct mb_frame *f, uint32_t *hash)
 {
     const uint8_t *b = f->data;
     uint32_t at = 14;
+    *hash = 0;
     if (link != 1 || f->caplen < 14 + 4 + MB__SHARD_V6 + 4)
         return MB__SHARD_ALL;
     uint16_t type = mb__be16(b + 12);
@@ -88,10 +90,10 @@ static inline uint8_t mb__shard_of_frame(const struct mb__shards *s, int link, c
     const uint8_t *ip = b + at;
     if (type == 0x0800 && ip[0] == 0x45 && (mb__be16(ip + 6) & 0x3fff) == 0) {
         if (mb__shard_plain(ip[9], ip + MB__SHARD_V4))
-            return mb__shard_of_hash(s, mb__shard_hash_v4(s->key, ip + 12, ip[9]));
+            return mb__shard_of_hash(s, *hash = mb__shard_hash_v4(s->key, ip + 12, ip[9]));
     } else if (type == 0x86dd && ip[0] >> 4 == 6) {
         if (mb__shard_plain(ip[6], ip + MB__SHARD_V6))
-            return mb__shard_of_hash(s, mb__shard_hash_v6(s->key, ip + 8, ip[6]));
+            return mb__shard_of_hash(s, *hash = mb__shard_hash_v6(s->key, ip + 8, ip[6]));
     }
     return MB__SHARD_ALL;
 }

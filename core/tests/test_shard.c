@@ -105,7 +105,8 @@ static void test_without_ports(void)
 static uint32_t shard_of(const struct mb__shards *s, const struct frame *f, int link)
 {
     struct mb_frame frame = {.data = f->b, .caplen = (uint32_t)f->len, .wirelen = (uint32_t)f->len};
-    return mb__shard_of_frame(s, link, &frame);
+    uint32_t hash;
+    return mb__shard_of_frame(s, link, &frame, &hash);
 }
 
 static void begin(struct frame *f, bool vlan, bool v6, unsigned proto)

@@ -3,41 +3,63 @@
 
     reader.py ADDRESS PORT...    the last port is served with SO_OOBINLINE
 
-Says `ready`, and at each line on its standard input what was read so far, as JSON.
+Says `ready`. At each line on its standard input it reads all there is and answers with that, as
+JSON; it reads nothing in between, so that what was there to be read does not depend on the clock.
 """
 
 import json
 import socket
 import sys
-import threading
 
 
-def serve(listener: socket.socket, read: dict[int, str]) -> None:
-    while True:
-        connection, peer = listener.accept()
-        read[peer[1]] = ""
-        threading.Thread(target=keep, args=(connection, peer[1], read), daemon=True).start()
+class Server:
+    """The connections to one port."""
 
+    def __init__(self, address: str, port: int, inline: bool) -> None:
+        self.listener = socket.create_server((address, port), family=family_of(address))
+        self.listener.setblocking(False)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
+        self.open: dict[int, socket.socket] = {}
 
-def keep(connection: socket.socket, port: int, read: dict[int, str]) -> None:
-    """Reads to the end of the connection, or its reset."""
-    try:
-        while data := connection.recv(65536):
-            read[port] += data.decode("latin-1")
-    except OSError:
-        pass
+    def read(self) -> dict[int, str]:
+        """What has come since the last time, by port, and each new connection."""
+        found = dict.fromkeys(self.accept(), "")
+        for port in list(self.open):
+            if data := self.drain(port):
+                found[port] = data.decode("latin-1")
+        return found
+
+    def accept(self) -> list[int]:
+        ports = []
+        while True:
+            try:
+                connection, peer = self.listener.accept()
+            except BlockingIOError:
+                return ports
+            connection.setblocking(False)
+            self.open[peer[1]] = connection
+            ports.append(peer[1])
+
+    def drain(self, port: int) -> bytes:
+        """To the end of what is there, of the connection, or to its reset."""
+        data = b""
+        try:
+            while piece := self.open[port].recv(65536):
+                data += piece
+        except BlockingIOError:
+            return data
+        except OSError:
+            pass
+        self.open.pop(port).close()
+        return data
 
 
 def main(address: str, *ports: str) -> None:
-    read: dict[int, str] = {}
-    for port in ports:
-        listener = socket.create_server((address, int(port)), family=family_of(address))
-        if port == ports[-1]:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        threading.Thread(target=serve, args=(listener, read), daemon=True).start()
+    servers = [Server(address, int(port), port == ports[-1]) for port in ports]
     print("ready", flush=True)
     for _ in sys.stdin:
-        print(json.dumps(read), flush=True)
+        found = {port: text for server in servers for port, text in server.read().items()}
+        print(json.dumps(found), flush=True)
 
 
 def family_of(address: str) -> socket.AddressFamily:

@@ -57,6 +57,7 @@ class Bench:
             )
         self.sender = self._start(stack, sender, "sender.py", "veth", macs[0])
         self.client_ports = count(20000)
+        self.found: dict[int, str] = {}
 
     def _up(self, name: str) -> str:
         ip("-n", name, "link", "set", "veth", "up")
@@ -79,23 +80,30 @@ class Bench:
         return wire.open()
 
     def finish(self, wire: Wire) -> None:
-        """Sends what the client has to say from its last packet of the handshake on."""
+        """Sends what the client has to say from its last packet of the handshake on. The server
+        reads after each packet: a byte is urgent only until the next one is."""
         at = 12 if wire.version == 4 else 8
         client = ip_address(ENDS[wire.version][0]).packed
-        mine = [packet for packet in wire.sent[1:] if packet[at : at + len(client)] == client]
-        self.sender.tell(json.dumps({"send": [packet.hex() for packet in mine]}))
+        for packet in wire.sent[1:]:
+            if packet[at : at + len(client)] == client:
+                self.sender.tell(json.dumps({"send": packet.hex()}))
+                assert self.sender.line() == "sent"
+                self._ask(wire.version)
+
+    def _ask(self, version: int) -> None:
+        self.readers[version].tell("and?")
+        for port, text in json.loads(self.readers[version].line()).items():
+            self.found[int(port)] = self.found.get(int(port), "") + text
 
     def read(self) -> dict[int, str]:
         """What was read, by client port, when all that was sent has arrived."""
-        last = self.open(4)
-        last.say(0, "the last")
-        self.finish(last)
-        found: dict[int, str] = {}
-        while found.get(last.ports[0]) != "the last":
-            for reader in self.readers.values():
-                reader.tell("and?")
-                found |= {int(port): text for port, text in json.loads(reader.line()).items()}
-        return found
+        for version in self.readers:
+            last = self.open(version)
+            last.say(0, "the last")
+            self.finish(last)
+            while self.found.get(last.ports[0]) != "the last":
+                self._ask(version)
+        return self.found
 
 
 @pytest.fixture(scope="module")

@@ -176,19 +176,19 @@ static int turn_segment(struct mb_engine *e, struct mb_flow *flow, int side, con
                         const struct mb__segment *s, const struct mb__turn *turn)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool after_bytes = turn->fin && p->payload_len > 0; /* the FIN; whoever hears them may ask to hear of it */
     int err = 0;
     mb__tcp_advance_sender(flow, from, to, s);
     mb__tcp_advance_receiver(from, to, s);
     mb__tcp_turn_sender(from, turn);
-    if (!turn->fin) /* which is taken after the bytes */
+    if (!after_bytes)
         mb__tcp_turn_receiver(flow, side, turn);
     if (p->payload_len > 0)
         err = mb__deliver(e, flow, side, p, mb__payload_of(p));
-    if (turn->fin) {
-        mb__tcp_turn_receiver(flow, side, turn);
-        if (err >= 0)
-            err = mb__parser_end(e, flow, side, p);
-    }
+    if (err >= 0 && after_bytes)
+        err = take_fin(e, flow, side, p);
+    else if (err >= 0 && turn->fin)
+        err = mb__parser_end(e, flow, side, p);
     mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
     return err;
 }
@@ -198,7 +198,8 @@ static int changing_segment(struct mb_engine *e, struct mb_flow *flow, int side,
                             const struct mb__segment *s)
 {
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool late_ack = s->flags & MB_TCP_FIN && s->len > 0 && to->flags & MB_SIDE_FIN; /* it changes a state before its bytes */
+    /* that changes a state before its bytes are heard, and another behind them */
+    bool late_ack = s->flags & MB_TCP_FIN && s->len > 0 && to->flags & MB_SIDE_FIN;
     if (!mb__heard(flow, MB_EV_PACKET) && !mb__heard(flow, MB_EV_STATE_CHANGE) && !late_ack) {
         const struct mb__turn *turn = mb__turn_of(from, to, s);
         if (turn != NULL && mb__is_next(from, to, s, mb__fins(from)))
@@ -254,8 +255,9 @@ __attribute__((noinline)) static void brief_turn(struct mb_engine *e, struct mb_
     mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
 }
 
-__attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts,
-                                                             uint32_t hash)
+/* Takes |frame| the short way, if it may go it. */
+__attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e, const struct mb_frame *frame,
+                                                             int64_t ts, uint32_t hash)
 {
     struct mb_endpoint *from, *to;
     const struct mb__ends ends = mb__brief_ends(frame->data);
@@ -264,8 +266,11 @@ __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e
         return false;
     const struct mb__segment s = mb__brief_segment(frame->data, ts);
     const struct mb__turn *turn = NULL;
-    if (!mb__is_amid(from, to, &s) && (mb__heard(flow, MB_EV_STATE_CHANGE) || (turn = mb__turn_of(from, to, &s)) == NULL))
-        return false;
+    if (!mb__is_amid(from, to, &s)) {
+        turn = mb__heard(flow, MB_EV_STATE_CHANGE) ? NULL : mb__turn_of(from, to, &s);
+        if (turn == NULL)
+            return false;
+    }
     if (!mb__is_next(from, to, &s, mb__fins(from)))
         return false;
     from->packets++;

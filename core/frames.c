@@ -138,7 +138,8 @@ static void decode_brief(struct mb_engine *e, const struct mb_frame *frame, uint
     mb__decode_brief(e->decoder, frame, ts, e->burst.first + n, e->source, out);
 }
 
-/* Frame |n| of the burst, a brief one, which takes place |at|, begins a tick or has to be decoded. */
+/* Frame |n| of the burst, a brief one in place |at| that the loop over such frames left: it begins a tick,
+ * or has to be decoded. */
 static int process_brief(struct mb_engine *e, int link, const struct mb_frame *frame, int n, int at)
 {
     int err = mb__engine_clock(e, frame->ts);

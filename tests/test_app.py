@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from program import scan
-from wire import Talk, write_pcap
+from wire import ACK, FIN, PSH, Talk, write_pcap
 
 import mosbox
-from mosbox import App, Data, Flow, MosboxError, Packet, event, hook, option
+from mosbox import App, Data, Flow, MosboxError, Packet, StateChange, event, hook, option
 from mosbox._core import ffi, lib
 from mosbox.events import EVENTS
 from mosbox.testing import Capture
@@ -264,6 +264,29 @@ def test_listening_to_one_flow(pcap: Path) -> None:
             flow.off("data")
 
     assert mosbox.run(Picky, read=pcap).seen == [b"GET / HTTP/1.0\r\n\r\n"]
+
+
+def test_listening_from_the_last_bytes_on_hears_of_the_fin_beside_them(tmp_path: Path) -> None:
+    class Late(App):
+        def start(self) -> None:
+            self.seen: list[str] = []
+
+        def on_data(self, flow: Flow, data: Data) -> None:
+            flow.on("state_change", self.note)
+
+        def note(self, flow: Flow, change: StateChange) -> None:
+            self.seen.append(f"{change.side} {change.old} -> {change.new}")
+
+    talk = Talk()
+    frames = [*talk.handshake(), talk.client(b"bye", FIN | PSH | ACK)]
+    frames += [talk.server(flags=FIN | ACK), talk.client(flags=ACK)]
+    assert mosbox.run(Late, read=write_pcap(tmp_path / "late.pcap", frames)).seen == [
+        "server ESTABLISHED -> CLOSE_WAIT",
+        "server CLOSE_WAIT -> LAST_ACK",
+        "client FIN_WAIT_1 -> FIN_WAIT_2",
+        "client FIN_WAIT_2 -> TIME_WAIT",
+        "server LAST_ACK -> CLOSED",
+    ]
 
 
 def test_scope_leaves_flows_out(pcap: Path) -> None:

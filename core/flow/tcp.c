@@ -257,14 +257,15 @@ static void reopen(struct mb_flow *flow, struct mb_endpoint *to)
     flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
     flow->end_reason = MB_END_NONE;
     to->flags &= (uint16_t)~MB_SIDE_RST;
-    to->state = MB_TCP_SYN_SENT;
+    to->state = has(to, MB_SIDE_FIN) ? MB_TCP_FIN_WAIT_1 : MB_TCP_SYN_SENT;
 }
 
 static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     bool ack = p->tcp_flags & MB_TCP_ACK;
-    bool settled = from->state >= SYNCHRONISED_FROM || from->next > 0; /* the other end holds to its number */
+    bool open = from->state >= SYNCHRONISED_FROM || has(from, MB_SIDE_FIN); /* or it was */
+    bool settled = open || from->next > 0; /* the other end holds to its number */
     if (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn)) {
         if (!ack)
             from->challenged = p->seq;
@@ -277,7 +278,7 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
         step->anomaly = MB_ANOMALY_TCP_ACK;
         return;
     }
-    if (from->state >= SYNCHRONISED_FROM)
+    if (open)
         return; /* the same SYN once more */
     if (ack && flow->flags & MB_FLOW_CLOSED && has(to, MB_SIDE_ISN) && !has(from, MB_SIDE_SYNC))
         reopen(flow, to);
@@ -592,8 +593,6 @@ bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step)
 
 const struct mb__turn mb__turns[MB__TURN_STATES][MB__TURN_STATES][2][2] = {
     TURN(ESTABLISHED, SYN_RCVD, 0, 1, ESTABLISHED, ESTABLISHED, TCP),
-    TURN(ESTABLISHED, ESTABLISHED, 0, 0, ESTABLISHED, ESTABLISHED, TCP),
-    TURN(ESTABLISHED, ESTABLISHED, 0, 1, ESTABLISHED, ESTABLISHED, TCP),
     TURN(ESTABLISHED, ESTABLISHED, 1, 0, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),
     TURN(ESTABLISHED, ESTABLISHED, 1, 1, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),
     TURN(FIN_WAIT_1, CLOSE_WAIT, 0, 0, FIN_WAIT_1, CLOSE_WAIT, TCP_HALF),

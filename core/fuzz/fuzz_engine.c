@@ -434,8 +434,9 @@ static int on_event(struct mb_event *ev, void *arg)
         return 0;
     case MB_EV_STATE_CHANGE:
         assert(ev->old_state != ev->new_state);
-        /* a SYN that was not seen is taken for granted, without a word */
-        assert(!told->has_state[ev->side] || told->state[ev->side] == ev->old_state || ev->old_state == MB_TCP_SYN_SENT);
+        /* without a word, a SYN that was not seen is taken for granted, and a reset that was none taken back */
+        assert(!told->has_state[ev->side] || told->state[ev->side] == ev->old_state ||
+               ev->old_state == MB_TCP_SYN_SENT || ev->old_state == MB_TCP_FIN_WAIT_1);
         told->state[ev->side] = ev->new_state;
         told->has_state[ev->side] = true;
         break;

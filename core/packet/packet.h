@@ -6,7 +6,7 @@
  * It reads every byte through the bounds-checked cursor of base/cursor.h.
  *
  * Lifetime: datagrams put together from fragments live in the decoder until
- * mb__decoder_release(), which the engine calls when a burst is done.
+ * mb__decoder_release(), which the engine calls when a burst, or a worker's frame, is done.
  */
 #ifndef MB_PACKET_PACKET_H
 #define MB_PACKET_PACKET_H

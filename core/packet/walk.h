@@ -70,9 +70,9 @@ struct mb__decoder {
     const struct mb__hash_key *key;
     struct mb_stats *stats;
     struct mb__defrag *defrag;
-    int64_t now;     /* the clock as decoding sees it, ns: up to a burst ahead of the engine's */
+    int64_t now;     /* the clock as decoding sees it, ns: up to a burst or chunk ahead of the engine's */
     int64_t tick;    /* of that clock, when fragments were last looked through */
-    uint64_t frames; /* decoded in bursts */
+    uint64_t frames; /* came before the one at hand */
     struct mb_stats *common; /* of a worker: where what all workers decode is counted */
     const struct mb__prefixes *hops; /* NULL: no host is known to be any */
     uint8_t farthest;                /* most hops of a prefix */

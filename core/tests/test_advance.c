@@ -140,6 +140,10 @@ static void say(const struct talk *t, int side, uint32_t seq, unsigned flags, si
 /* The next step of the handshake: SYN, SYN/ACK, ACK. */
 static void shake_hands(struct talk *t)
 {
+    if (t->stage == 1 && one_in(20)) { /* a FIN before its time, and a reset that was none */
+        say(t, 0, t->side[0].seq, MB_TCP_FIN | MB_TCP_ACK, 0);
+        say(t, 0, t->side[0].seq + 1, MB_TCP_RST, 0);
+    }
     static const unsigned flags[3] = {MB_TCP_SYN, MB_TCP_SYN | MB_TCP_ACK, MB_TCP_ACK};
     int side = t->stage == 1;
     struct talker *from = &t->side[side];
@@ -247,13 +251,14 @@ static void make_case(uint64_t seed)
 
 /* ---- engines --------------------------------------------------------------- */
 
-enum { PLAIN, STATES, PACKETS, RECEIVED, BYTES, MEDDLERS, WAYS };
+enum { PLAIN, STATES, PACKETS, RECEIVED, BYTES, JOINERS, MEDDLERS, WAYS };
 
 static const uint32_t listens[WAYS][4] = {
     [STATES] = {MB_EV_STATE_CHANGE},
     [PACKETS] = {MB_EV_PACKET},
     [RECEIVED] = {MB_EV_PACKET, MB_EV_STATE_CHANGE},
     [BYTES] = {MB_EV_DATA, MB_EV_RETRANSMIT, MB_EV_URGENT},
+    [JOINERS] = {MB_EV_DATA},
     [MEDDLERS] = {MB_EV_PACKET, MB_EV_STATE_CHANGE, MB_EV_DATA},
 };
 
@@ -299,6 +304,18 @@ static void meddle(struct mb_event *ev)
     }
 }
 
+static int on_event(struct mb_event *ev, void *arg);
+
+/* Hears more of a flow, or less, from some of its bytes on. */
+static void join(struct run *r, struct mb_event *ev)
+{
+    switch ((ev->packet->number * 2654435761u >> 9) % 4) {
+    case 0: mb_on(ev->monitor, ev->flow, MB_EV_STATE_CHANGE, 0, on_event, r); break;
+    case 1: mb_off(ev->monitor, ev->flow, MB_EV_STATE_CHANGE, 0); break;
+    default: break;
+    }
+}
+
 static int on_event(struct mb_event *ev, void *arg)
 {
     struct run *r = arg;
@@ -313,6 +330,8 @@ static int on_event(struct mb_event *ev, void *arg)
         mix_flow(r, ev->flow);
     if (r->way == MEDDLERS && ev->flow != NULL && ev->packet != NULL)
         meddle(ev);
+    if (r->way == JOINERS && ev->base == MB_EV_DATA && ev->packet != NULL)
+        join(r, ev);
     return 0;
 }
 
@@ -372,6 +391,30 @@ static void print_flow(const char *which, const struct mb_flow *f)
     }
 }
 
+/* Whether a side whose state says that it sent a FIN did, and none else: by that the turn table goes. */
+static bool states_have_their_fins(const struct mb_flow *flow)
+{
+    for (int side = 0; side < 2; side++) {
+        const struct mb_endpoint *end = &flow->end[side];
+        bool said = end->flags & MB_SIDE_FIN;
+        switch (end->state) {
+        case MB_TCP_FIN_WAIT_1:
+        case MB_TCP_FIN_WAIT_2:
+        case MB_TCP_CLOSING:
+        case MB_TCP_LAST_ACK:
+        case MB_TCP_TIME_WAIT:
+            if (!said)
+                return false;
+            break;
+        case MB_TCP_CLOSED: break;
+        default:
+            if (said)
+                return false;
+        }
+    }
+    return true;
+}
+
 static bool same_flows(const struct run *a, const struct run *b)
 {
     static struct seen x, y;
@@ -381,7 +424,8 @@ static bool same_flows(const struct run *a, const struct run *b)
     if (x.count != y.count)
         return false;
     for (int i = 0; i < x.count; i++) {
-        if (memcmp(&x.flow[i], &y.flow[i], sizeof x.flow[i]) == 0)
+        bool sound = states_have_their_fins(&x.flow[i]);
+        if (sound && memcmp(&x.flow[i], &y.flow[i], sizeof x.flow[i]) == 0)
             continue;
         print_flow("short", &x.flow[i]);
         print_flow("long ", &y.flow[i]);

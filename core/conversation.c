@@ -534,21 +534,16 @@ static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int sid
     return err;
 }
 
-/* An ICMP message that counts as a packet of the flow it quotes, from the other
- * side than what it quotes. NULL: it makes a flow of its own. */
-static struct mb_flow *joins(const struct mb_engine *e, const struct mb_packet *p, int *side,
-                             struct mb_icmp_error *error)
+/* The ICMP message |p| counts as a packet of the flow that it quotes, from the other side than what it
+ * quotes. If there is none it has no flow: of several workers, only that flow's knows. */
+static int joining_packet(struct mb_engine *e, const struct mb_packet *p, const struct mb_packet *quoted,
+                          struct mb_icmp_error *error)
 {
-    if (!e->config.icmp_joins || !mb__icmp_unreachable(p))
-        return NULL;
-    struct mb_flow *flow = mb__related_flow(e, p, side, error);
-    *side = flow == NULL ? MB_CLIENT : !*side;
-    return flow != NULL && (flow->ip_proto == 6 || flow->ip_proto == 17) ? flow : NULL;
-}
-
-static int joined_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
-                         const struct mb_icmp_error *error)
-{
+    int side;
+    struct mb_flow *flow = mb__related_flow(e, quoted, &side, error);
+    if (flow == NULL)
+        return orphan(e, p);
+    side = !side;
     flow->last_ts = p->ts;
     flow->end[side].packets++;
     flow->end[side].bytes += p->wire_len;
@@ -573,9 +568,6 @@ static int first_packet(struct mb_engine *e, struct mb_flow *flow, int side, con
     }
     bool first = flow == NULL;
     if (first && err >= 0) {
-        struct mb_icmp_error error;
-        if ((flow = joins(e, p, &side, &error)) != NULL)
-            return joined_packet(e, flow, side, p, &error);
         if (!starts_flow(e, p))
             return orphan(e, p);
         side = p->ip_proto == 6 ? mb__tcp_first_sender(p) : MB_CLIENT;
@@ -589,6 +581,10 @@ static int first_packet(struct mb_engine *e, struct mb_flow *flow, int side, con
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p)
 {
     int side = MB_CLIENT;
+    struct mb_packet quoted;
+    struct mb_icmp_error error;
+    if (e->config.icmp_joins && mb__icmp_joins(p, &e->config, &e->key, &quoted, &error))
+        return joining_packet(e, p, &quoted, &error);
     struct mb_flow *flow = mb__flows_recall(&e->flows, p, &side);
     if (flow == NULL && (flow = mb__flows_find(&e->flows, p, &side)) != NULL)
         mb__flows_remember(&e->flows, flow);

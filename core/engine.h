@@ -125,9 +125,9 @@ int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, 
 uint32_t mb__conversation_listed(struct mb_engine *e, const struct mb__listed *listed, uint32_t n);
 /* Ends a flow for |reason|: last bytes, flow_end, and all it had is freed. */
 int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason);
-/* The flow of the packet that the ICMP error |p| quotes and, in |*side|, who sent
- * that; fills |error|. NULL: none is known. */
-struct mb_flow *mb__related_flow(const struct mb_engine *e, const struct mb_packet *p, int *side,
+/* The flow of |quoted|, which an ICMP error quotes, and in |*side| who sent it; says in
+ * |error| whether it can be true. NULL: none is known. */
+struct mb_flow *mb__related_flow(const struct mb_engine *e, const struct mb_packet *quoted, int *side,
                                  struct mb_icmp_error *error);
 /* Tells who listens to |flow| of |error|. 0 or < 0. */
 int mb__related_raise(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,

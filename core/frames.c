@@ -371,7 +371,7 @@ static int run_list(struct mb_engine *e, const struct stretch *s)
 void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic uint64_t *progress)
 {
     e->shards = (struct mb__shards){.count = count, .own = own, .key = &e->key};
-    e->shards.joins = e->config.icmp_joins ? &e->config : NULL;
+    e->shards.config = &e->config;
     e->progress = progress;
     mb__decoder_share(e->decoder, own == 0 ? &e->stats : &e->uncounted);
 }

@@ -10,13 +10,10 @@
  */
 #include "conversation.h"
 
-struct mb_flow *mb__related_flow(const struct mb_engine *e, const struct mb_packet *p, int *side,
+struct mb_flow *mb__related_flow(const struct mb_engine *e, const struct mb_packet *quoted, int *side,
                                  struct mb_icmp_error *error)
 {
-    struct mb_packet quoted;
-    if (!mb__icmp_quote(p, &e->config, &e->key, &quoted, error))
-        return NULL;
-    struct mb_flow *flow = mb__flows_find(&e->flows, &quoted, side);
+    struct mb_flow *flow = mb__flows_find(&e->flows, quoted, side);
     if (flow == NULL)
         return NULL;
     const struct mb_endpoint *from = &flow->end[*side];
@@ -39,12 +36,14 @@ int mb__related_raise(struct mb_engine *e, struct mb_flow *flow, int side, const
 
 int mb__related(struct mb_engine *e, const struct mb_packet *p)
 {
+    struct mb_packet quoted;
     struct mb_icmp_error error;
     int side;
     if (!mb__icmp_is_error(p) || !(mb__events_wanted(e->events) >> MB_EV_ICMP_ERROR & 1))
         return 0;
     e->order.step++; /* of several workers, another may tell what comes before and after */
-    struct mb_flow *flow = mb__related_flow(e, p, &side, &error);
+    bool quotes = mb__icmp_quote(p, &e->config, &e->key, &quoted, &error);
+    struct mb_flow *flow = quotes ? mb__related_flow(e, &quoted, &side, &error) : NULL;
     int err = flow == NULL ? 0 : mb__related_raise(e, flow, side, p, &error);
     e->order.step++;
     return err;

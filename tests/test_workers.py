@@ -95,6 +95,8 @@ def odd_frames(lot: random.Random, count: int) -> list[bytes]:
         frames.append(
             ethernet(ip(f"10.8.0.{n % 2}", a, 1, icmp((3, 11)[n % 2], 0, payload=quoted)))
         )
+        before = ip(a, b, 17, udp(a, b, 2000 + n, 53, b"sent before the capture began"))
+        frames.append(ethernet(ip(b, a, 1, icmp(3, 3, payload=before))))
         whole = ip(a, b, 17, udp(a, b, 9, 9, bytes(700)), ident=n)
         pieces = [ethernet(piece) for piece in fragments(whole, 256)]
         lot.shuffle(pieces)

@@ -143,7 +143,8 @@ static void check_listed(const struct mb__shards *shards, const struct mb__liste
 /* As the only worker, who has to give the same; what it would know of three. */
 static void as_a_worker(struct run *r, int link, const struct mb_frame *frame)
 {
-    struct mb__shards alone = {.count = 1, .key = &r->key}, three = {.count = 3, .key = &r->key};
+    struct mb__shards alone = {.count = 1, .config = &r->config, .key = &r->key};
+    struct mb__shards three = {.count = 3, .config = &r->config, .key = &r->key};
     struct mb__listed listed, of_three;
     mb__list_all(r->decoder, &alone, link, frame, 1, &listed);
     mb__list_all(r->decoder, &three, link, frame, 1, &of_three);

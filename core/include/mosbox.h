@@ -463,7 +463,7 @@ struct mb_config {
     uint8_t reassemble;          /* 0: no stream is ever buffered */
     uint8_t urgent;              /* enum mb_urgent: whether an urgent byte is part of the stream */
     uint8_t table_full;          /* enum mb_table_full: what a new flow does where there is no room */
-    uint8_t icmp_joins;          /* ICMP unreachable about TCP or UDP is a packet of the flow it quotes */
+    uint8_t icmp_joins;          /* ICMP unreachable about TCP or UDP is a packet of the flow it quotes, or of none */
     uint8_t spare[6];
 };
 

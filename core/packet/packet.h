@@ -128,16 +128,16 @@ static inline bool mb__icmp_is_error(const struct mb_packet *p)
     return error && (p->flags & (MB_PKT_L4 | MB_PKT_FRAGMENT)) == MB_PKT_L4;
 }
 
-/* Whether |p| says that a host, network, protocol or port cannot be reached (RFC 792). */
-static inline bool mb__icmp_unreachable(const struct mb_packet *p)
-{
-    return p->ip_proto == 1 && p->icmp_type == 3 && mb__icmp_is_error(p);
-}
-
 /* Reads the packet that the ICMP error |p| quotes: |quoted| has the addresses,
  * ports, sequence number and hash to find its flow by, no bytes. False: |p| is no
  * error, or what it quotes does not reach to the ports. */
 bool mb__icmp_quote(const struct mb_packet *p, const struct mb_config *config, const struct mb__hash_key *key,
+                    struct mb_packet *quoted, struct mb_icmp_error *error);
+
+/* Whether |p| counts, as |config| has it, as a packet of the flow that it quotes and
+ * nothing else: it says that a TCP or UDP packet did not reach its end. |quoted|
+ * and |error| as above. */
+bool mb__icmp_joins(const struct mb_packet *p, const struct mb_config *config, const struct mb__hash_key *key,
                     struct mb_packet *quoted, struct mb_icmp_error *error);
 
 /* The datagrams handed out so far are no longer needed. */

@@ -101,3 +101,11 @@ bool mb__icmp_quote(const struct mb_packet *p, const struct mb_config *config, c
     *error = (struct mb_icmp_error){.seq = quoted->seq, .mtu = mtu_of(p), .type = p->icmp_type, .code = p->icmp_code};
     return true;
 }
+
+bool mb__icmp_joins(const struct mb_packet *p, const struct mb_config *config, const struct mb__hash_key *key,
+                    struct mb_packet *quoted, struct mb_icmp_error *error)
+{
+    bool unreachable = p->ip_proto == MB__PROTO_ICMP && p->icmp_type == 3; /* RFC 792 */
+    return config->icmp_joins && unreachable && mb__icmp_quote(p, config, key, quoted, error) &&
+           (quoted->ip_proto == MB__PROTO_TCP || quoted->ip_proto == MB__PROTO_UDP);
+}

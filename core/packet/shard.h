@@ -25,7 +25,7 @@
 struct mb__shards {
     uint32_t count; /* workers; 0 or 1: one has all */
     uint32_t own;   /* which one this is */
-    const struct mb_config *joins;  /* NULL unless unreachable messages belong to the flow they quote */
+    const struct mb_config *config; /* whether unreachable messages belong to the flow they quote */
     const struct mb__hash_key *key; /* of the flow table */
 };
 
@@ -42,7 +42,7 @@ static inline uint8_t mb__shard_of_packet(const struct mb__shards *s, const stru
     struct mb_icmp_error error;
     if (!(p->flags & MB_PKT_IP))
         return 0;
-    if (s->joins != NULL && mb__icmp_unreachable(p) && mb__icmp_quote(p, s->joins, s->key, &quoted, &error))
+    if (mb__icmp_joins(p, s->config, s->key, &quoted, &error))
         p = &quoted;
     bool ports = p->flags & MB_PKT_L4 && (p->ip_proto == MB__PROTO_TCP || p->ip_proto == MB__PROTO_UDP);
     return mb__shard_of_hash(s, mb__ends_hash(s->key, p, ports ? p->sport : 0, ports ? p->dport : 0, p->ip_proto));

@@ -20,8 +20,10 @@ static uint64_t random_number(void)
 static struct mb__shards shards_of(uint32_t count)
 {
     static struct mb__hash_key key;
+    static struct mb_config config;
     mb__hash_key_init(&key, random_number());
-    return (struct mb__shards){.count = count, .key = &key};
+    mb_config_init(&config);
+    return (struct mb__shards){.count = count, .config = &config, .key = &key};
 }
 
 static void random_addr(struct mb_addr *a, bool v6)

@@ -42,6 +42,8 @@ TITLES = {"small": "many short connections", "big": "big transfers"}
 PCAP_HEADER = 24
 RECORD_HEADER = 16
 SLICE = 100_000  # packets that callgrind is given
+LONG = 600_000_000  # bytes of a capture for workers: shorter runs tell how long first touches take
+LAP = 3600  # seconds from one time that a capture is repeated to the next
 TIME_LIMIT = 120  # seconds a process
 
 Command = list[str]
@@ -162,6 +164,27 @@ def cut(capture: Path, packets: int, out: Path) -> Path:
                 break
             target.write(header + source.read(int.from_bytes(header[8:12], sys.byteorder)))
     return out
+
+
+def lengthen(capture: Path, size: int, out: Path) -> Path:
+    """Writes |capture| to |out| as often as |size| bytes hold it, or once; each time later."""
+    content = bytearray(capture.read_bytes())
+    with out.open("wb") as target:
+        target.write(content[:PCAP_HEADER])
+        for lap in range(max(1, size // len(content))):
+            if lap > 0:
+                delay(content, LAP)
+            target.write(content[PCAP_HEADER:])
+    return out
+
+
+def delay(content: bytearray, seconds: int) -> None:
+    """Moves all packets of a capture to a later time."""
+    at = PCAP_HEADER
+    while at < len(content):
+        second = int.from_bytes(content[at : at + 4], sys.byteorder) + seconds
+        content[at : at + 4] = second.to_bytes(4, sys.byteorder)
+        at += RECORD_HEADER + int.from_bytes(content[at + 8 : at + 12], sys.byteorder)
 
 
 # ---- the core -------------------------------------------------------------------
@@ -460,7 +483,7 @@ def clock_time(command: Command, cwd: Path) -> tuple[float, float]:
 
 
 def workers(bench: Bench) -> None:
-    """One worker and two, on two CPUs, start-up taken off."""
+    """One worker and two, on two CPUs, start-up taken off, on captures made long enough."""
     if len(bench.cpus) < WORKERS:
         skip("workers", f"there are fewer than {WORKERS} CPUs")
         return
@@ -475,7 +498,7 @@ def workers(bench: Bench) -> None:
 
 
 def show_workers(bench: Bench, shape: str, table: dict[str, Callable[[str], Command]]) -> None:
-    capture = str(bench.capture(shape))
+    capture = str(lengthen(bench.capture(shape), LONG, bench.scratch / "long.pcap"))
     empty = str(cut(bench.capture(shape), 0, bench.scratch / "empty.pcap"))
     names = [(name, count) for name in table for count in (1, WORKERS)]
     clock = {name: Measure() for name in names}

@@ -3,8 +3,8 @@
 #include "base/pool.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/reserve.h"
 #include "mosbox.h"
 
 /* The number that |odd| times it is 1 modulo 2^64. Each step of Newton's
@@ -25,20 +25,13 @@ int mb__pool_init(struct mb__pool *p, size_t size, uint32_t limit)
     p->inverse = inverse_of(p->stride >> p->shift);
     p->limit = limit;
     p->reserved = ((size_t)limit + 1) * p->stride;
-    void *base = mmap(NULL, p->reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        return MB_ENOMEM;
-    /* Slots are met in random order: with pages of 4 KiB most would cost a walk
-     * of the page table too. Advice: without it all works as well. */
-    (void)madvise(base, p->reserved, MADV_HUGEPAGE);
-    p->base = base;
-    return 0;
+    p->base = mb__reserve(p->reserved);
+    return p->base == NULL ? MB_ENOMEM : 0;
 }
 
 void mb__pool_fini(struct mb__pool *p)
 {
-    if (p->base != NULL)
-        munmap(p->base, p->reserved);
+    mb__release(p->base, p->reserved);
     memset(p, 0, sizeof *p);
 }
 

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/reserve.h"
 #include "mosbox.h"
 
 #define NEAR_BITS 13
@@ -151,10 +151,9 @@ int mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link
     w->rank = rank;
     w->next_ts = INT64_MAX;
     w->reserved = ((size_t)pool->limit + 1) * sizeof *w->due;
-    void *due = mmap(NULL, w->reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (due == MAP_FAILED)
+    w->due = mb__reserve(w->reserved);
+    if (w->due == NULL)
         return MB_ENOMEM;
-    w->due = due;
     int err = mb__pool_init(&w->chunks, sizeof(struct mb__wheel_chunk), pool->limit + 1);
     if (err < 0)
         mb__wheel_fini(w);
@@ -164,8 +163,7 @@ int mb__wheel_init(struct mb__wheel *w, const struct mb__pool *pool, size_t link
 void mb__wheel_fini(struct mb__wheel *w)
 {
     mb__pool_fini(&w->chunks);
-    if (w->due != NULL)
-        munmap(w->due, w->reserved);
+    mb__release(w->due, w->reserved);
     w->due = NULL;
 }
 

@@ -3,7 +3,8 @@
 #include "flow/table.h"
 
 #include <string.h>
-#include <sys/mman.h>
+
+#include "base/reserve.h"
 
 #define FIRST_ROUND 256       /* buckets at the start */
 #define FLOWS_PER_BUCKET 4    /* on average, before one is split: 16 bytes a flow, one in 20 overflows */
@@ -39,16 +40,13 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
         return err;
     size_t buckets = 2 * (size_t)power_of_two_above(config->max_flows / FLOWS_PER_BUCKET);
     t->buckets_reserved = buckets * sizeof *t->buckets;
-    void *memory = mmap(NULL, t->buckets_reserved, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    t->buckets = memory == MAP_FAILED ? NULL : memory;
+    t->buckets = mb__reserve(t->buckets_reserved);
     size_t link = offsetof(struct mb_flow, link) + MB__LINK_WHEEL * sizeof(uint32_t);
     if (t->buckets == NULL || mb__pool_init(&t->overflow, sizeof *t->buckets, config->max_flows) != 0 ||
         mb__wheel_init(&t->wheel, &t->pool, link, offsetof(struct mb_flow, id)) != 0) {
         mb__flows_fini(t);
         return MB_ENOMEM;
     }
-    (void)madvise(memory, t->buckets_reserved, MADV_HUGEPAGE);
     t->round = FIRST_ROUND;
     t->key_vlan = config->key_vlan;
     t->key_tunnel = config->key_tunnel;
@@ -65,8 +63,7 @@ int mb__flows_init(struct mb__flows *t, const struct mb_config *config, size_t e
 
 void mb__flows_fini(struct mb__flows *t)
 {
-    if (t->buckets != NULL)
-        munmap(t->buckets, t->buckets_reserved);
+    mb__release(t->buckets, t->buckets_reserved);
     mb__wheel_fini(&t->wheel);
     mb__pool_fini(&t->overflow);
     mb__pool_fini(&t->pool);

@@ -42,6 +42,7 @@ struct shared {
     uint64_t pen;            /* the reader's: position of the first record that no index has, or LOST; */
     int64_t latest;          /* the time before it, */
     bool known;              /* if that is known; whoever wants the next chunk knows it */
+    uint64_t listed[CHUNKS]; /* the reader's: one more than the last chunk whose lists are in this room */
     struct chunk chunk[CHUNKS];
     struct user user[];
 };
@@ -60,15 +61,6 @@ struct mb__tap {
     uint64_t position; /* behind the last one taken */
 };
 
-/* Gives each chunk its lists. */
-static void lay_out_lists(const struct mb__tap *t)
-{
-    struct mb__listed *room = t->lists;
-    for (int i = 0; i < CHUNKS; i++)
-        for (unsigned user = 0; user < t->users; user++, room += MB__LIST_FRAMES)
-            t->shared->chunk[i].index.lists.frame[user] = room;
-}
-
 struct mb__tap *mb__tap_new(unsigned users)
 {
     struct mb__tap *t = calloc(1, sizeof *t);
@@ -84,7 +76,6 @@ struct mb__tap *mb__tap_new(unsigned users)
         mb__tap_free(t);
         return NULL;
     }
-    lay_out_lists(t);
     atomic_flag_clear(&t->shared->reading);
     t->shared->pen = LOST;
     return t;
@@ -161,6 +152,22 @@ static size_t room(const struct mb__tap *t)
     return left < CHUNK / 4 ? 0 : left < CHUNK ? left : CHUNK;
 }
 
+/* Gives |lists|, of the next chunk, the first room that nobody looks at any more: so there
+ * are no more in use than have to be, which stay in the cache. One is free, since
+ * room() said so. */
+static void place_lists(const struct mb__tap *t, struct mb__lists *lists)
+{
+    struct shared *s = t->shared;
+    uint64_t kept, next;
+    size_t place = 0;
+    slowest(t, &kept, &next);
+    while (place < CHUNKS - 1 && s->listed[place] > next)
+        place++;
+    s->listed[place] = atomic_load(&s->made) + 1;
+    for (unsigned user = 0; user < t->users; user++)
+        lists->frame[user] = t->lists + (place * t->users + user) * MB__LIST_FRAMES;
+}
+
 /* Has the frames looked for that end in the chunk that ends at |end|. */
 static void look(const struct mb__tap *t, const struct mb__tap_reader *reader, struct chunk *c, uint64_t end)
 {
@@ -177,6 +184,7 @@ static void look(const struct mb__tap *t, const struct mb__tap_reader *reader, s
     x->lists.latest = s->latest;
     x->lists.total = 0;
     memset(x->lists.count, 0, sizeof x->lists.count);
+    place_lists(t, &x->lists);
     const uint8_t *p = mb__tap_at(t, s->pen);
     reader->look(reader->arg, p, p + (end - s->pen), x);
     s->pen = x->last ? LOST : x->end;

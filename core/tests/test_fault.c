@@ -29,7 +29,8 @@
 static long fault_in;   /* allocations until the one that fails; 0: none is to fail */
 static bool fault_goes_on;
 static bool faulted;
-static long live;       /* blocks and mappings not given back */
+static long live;       /* blocks not given back, */
+static size_t mapped;   /* and bytes of mappings, which may go back in parts */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
@@ -91,13 +92,13 @@ void __wrap_free(void *p)
 void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset)
 {
     void *p = fails() ? MAP_FAILED : __real_mmap64(at, len, prot, flags, fd, offset);
-    live += p != MAP_FAILED;
+    mapped += p != MAP_FAILED ? len : 0;
     return p;
 }
 
 int __wrap_munmap(void *at, size_t len)
 {
-    live--;
+    mapped -= len;
     return __real_munmap(at, len);
 }
 
@@ -542,6 +543,7 @@ static void test_run(void)
     arm(0, false);
     run_once(rules, 0);
     long before = live;
+    size_t mapped_before = mapped;
     for (int goes_on = 0; goes_on < 2; goes_on++) {
         long n = 0;
         do {
@@ -549,6 +551,7 @@ static void test_run(void)
             run_once(rules, n);
             fault_in = 0;
             CHECK_INT(live, before);
+            CHECK_INT(mapped, mapped_before);
         } while (faulted);
         printf("     %ld allocations, %s\n", n - 1, goes_on ? "all from one on fail" : "one fails");
     }

@@ -255,16 +255,16 @@ __attribute__((noinline)) static void brief_turn(struct mb_engine *e, struct mb_
     mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
 }
 
-/* Takes |frame| the short way, if it may go it. */
-__attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e, const struct mb_frame *frame,
-                                                             int64_t ts, uint32_t hash)
+/* Takes a brief frame, the parts of which are |at|, the short way, if it may go it. */
+__attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e, struct mb__brief_at at,
+                                                             uint32_t wirelen, int64_t ts, uint32_t hash)
 {
     struct mb_endpoint *from, *to;
-    const struct mb__ends ends = mb__brief_ends(frame->data);
+    const struct mb__ends ends = mb__brief_ends(&at);
     struct mb_flow *flow = mb__flows_recall_brief(&e->flows, hash, &ends, &from, &to);
     if (flow == NULL || !is_unheard(flow, from))
         return false;
-    const struct mb__segment s = mb__brief_segment(frame->data, ts);
+    const struct mb__segment s = mb__brief_segment(&at, ts);
     const struct mb__turn *turn = NULL;
     if (!mb__is_amid(from, to, &s)) {
         turn = mb__heard(flow, MB_EV_STATE_CHANGE) ? NULL : mb__turn_of(from, to, &s);
@@ -274,7 +274,7 @@ __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e
     if (!mb__is_next(from, to, &s, mb__fins(from)))
         return false;
     from->packets++;
-    from->bytes += frame->wirelen;
+    from->bytes += wirelen;
     from->tcp_flags |= s.flags;
     from->next += s.len;
     e->stats.stream_bytes += s.len;
@@ -289,7 +289,7 @@ __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e
 
 bool mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
 {
-    return pass_brief(e, frame, ts, hash);
+    return pass_brief(e, mb__brief_in_frame(frame->data), frame->wirelen, ts, hash);
 }
 
 int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, const uint8_t *packets,
@@ -303,7 +303,7 @@ int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, 
         if (now >> MB__TICK_SHIFT != e->tick)
             break;
         e->now = now;
-        if (!pass_brief(e, &frames[i], ts, hash[i]))
+        if (!pass_brief(e, mb__brief_in_frame(frames[i].data), frames[i].wirelen, ts, hash[i]))
             break;
         bytes += frames[i].wirelen;
     }
@@ -324,7 +324,7 @@ uint32_t mb__conversation_listed(struct mb_engine *e, const struct mb__listed *l
         if (now >> MB__TICK_SHIFT != e->tick)
             break;
         e->now = now;
-        if (!pass_brief(e, frame, ts, listed[i].hash))
+        if (!pass_brief(e, mb__brief_in_list(&listed[i].brief), frame->wirelen, ts, listed[i].hash))
             break;
         bytes += frame->wirelen;
     }

@@ -278,7 +278,7 @@ static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n,
     e->stats.frames = e->order.frame = base + n + 1;
     if (listed->owner == e->shards.own || (listed->owner == MB__SHARD_ALL && e->shards.own == 0)) {
         e->stats.frame_bytes += listed->frame.wirelen;
-        e->stats.backward_time += listed->frame.ts < listed->before;
+        e->stats.backward_time += mb__listed_backward(listed);
     }
 }
 
@@ -302,7 +302,6 @@ static int process_listed(struct mb_engine *e, const struct stretch *s, uint64_t
     } else {
         err = process_own(e, s->link, listed, leave_brief && listed->shape == MB__SHAPE_BRIEF);
     }
-    mb__decoder_release(e->decoder);
     return err;
 }
 
@@ -317,12 +316,18 @@ static inline uint32_t pass_briefs(struct mb_engine *e, const struct mb__listed 
     return n;
 }
 
-/* As prefetch_burst(): a list has the hashes in it. */
-static inline void prefetch_list(struct mb_engine *e, const struct stretch *s)
+/* As prefetch_burst(): a list has the hashes in it. The frames themselves may be in another worker's
+ * cache; those that stay undecoded are left there. */
+static inline void prefetch_list(struct mb_engine *e, const struct stretch *s, bool leave_brief)
 {
     mb__wheel_prefetch(&e->flows.wheel);
-    for (uint32_t i = 0; i < s->count; i++)
+    for (uint32_t i = 0; i < s->count; i++) {
         mb__flows_prefetch_bucket(&e->flows, s->listed[i].hash);
+        if (s->listed[i].shape != MB__SHAPE_BRIEF || !leave_brief) {
+            __builtin_prefetch(s->listed[i].frame.data);
+            __builtin_prefetch(s->listed[i].frame.data + 64);
+        }
+    }
     for (uint32_t i = 0; i < s->count && i < MB__AHEAD; i++)
         mb__flows_prefetch_flow(&e->flows, s->listed[i].hash);
 }
@@ -348,7 +353,7 @@ static int run_list(struct mb_engine *e, const struct stretch *s)
     const bool leave_brief = leaves_brief(e);
     uint32_t done = 0;
     int err = 0;
-    prefetch_list(e, s);
+    prefetch_list(e, s, leave_brief);
     while (done < s->count && err >= 0 && !e->stop) {
         if (leave_brief)
             done += pass_briefs(e, &s->listed[done], s->count - done);
@@ -359,6 +364,7 @@ static int run_list(struct mb_engine *e, const struct stretch *s)
         err = process_listed(e, s, base, &s->listed[done], leave_brief);
         done++;
     }
+    mb__decoder_release(e->decoder);
     if (done == s->count && err >= 0)
         end_stretch(e, s, base);
     else if (done > 0)
@@ -383,14 +389,14 @@ static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint
     const struct mb_engine *e = arg;
     if (!known)
         lists->latest = mb__decoder_now(e->decoder);
-    return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, frames, n, lists);
+    return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, e->detect == NULL, frames, n, lists);
 }
 
 /* Frames that this worker alone has found. */
 static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
 {
     struct mb__listed list[MB_BURST];
-    mb__list_all(e->decoder, &e->shards, link, frames, (uint32_t)n, list);
+    mb__list_all(e->decoder, &e->shards, link, e->detect == NULL, frames, (uint32_t)n, list);
     const struct stretch all = {.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link};
     return run_list(e, &all);
 }

@@ -468,16 +468,18 @@ def python(bench: Bench) -> None:
 WORKERS = 2
 
 
-def clock_time(command: Command, cwd: Path) -> tuple[float, float]:
-    """Seconds on the clock and CPU seconds of a command and its workers."""
+def clock_time(command: Command, cwd: Path, at_once: int = 1) -> tuple[float, float]:
+    """Seconds on the clock and CPU seconds of a command and its workers, or of some at once."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL) as process:
-        limit = threading.Timer(TIME_LIMIT, process.kill)
-        limit.start()
-        code = process.wait()  # a timeout here would have it look every 50 ms only
-        limit.cancel()
+    running = [
+        subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL) for _ in range(at_once)
+    ]
+    limit = threading.Timer(TIME_LIMIT, lambda: [process.kill() for process in running])
+    limit.start()
+    codes = [process.wait() for process in running]  # a timeout would have it look every 50 ms
+    limit.cancel()
     took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if code != 0:
+    for code in filter(None, codes):
         raise subprocess.CalledProcessError(code, command)
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -498,26 +500,29 @@ def workers(bench: Bench) -> None:
 
 
 def show_workers(bench: Bench, shape: str, table: dict[str, Callable[[str], Command]]) -> None:
+    """One worker, two, and two runs at once that share nothing: what the machine has to give."""
     capture = str(lengthen(bench.capture(shape), LONG, bench.scratch / "long.pcap"))
     empty = str(cut(bench.capture(shape), 0, bench.scratch / "empty.pcap"))
-    names = [(name, count) for name in table for count in (1, WORKERS)]
+    kinds = {"one": (1, 1), "workers": (WORKERS, 1), "apart": (1, WORKERS)}  # workers, runs at once
+    names = [(name, kind) for name in table for kind in kinds]
     clock = {name: Measure() for name in names}
     cpu = {name: Measure() for name in names}
 
-    def once(name: tuple[str, int]) -> None:
-        for file, kind in ((empty, "startup"), (capture, "rounds")):
-            command = [*table[name[0]](file), "--workers", str(name[1])]
+    def once(name: tuple[str, str]) -> None:
+        count, at_once = kinds[name[1]]
+        for file, part in ((empty, "startup"), (capture, "rounds")):
+            command = [*table[name[0]](file), "--workers", str(count)]
             for measure, seconds in zip(
-                (clock, cpu), clock_time(command, bench.scratch), strict=True
+                (clock, cpu), clock_time(command, bench.scratch, at_once), strict=True
             ):
-                getattr(measure[name], kind).append(seconds)
+                getattr(measure[name], part).append(seconds)
 
-    for _ in range(max(3, bench.runs // 2)):
+    for _ in range(max(3, bench.runs)):
         for name in names:
             once(name)
     rows: list[dict[str, object]] = []
     for name in table:
-        one, two = clock[name, 1], clock[name, WORKERS]
+        one, two, apart = (clock[name, kind] for kind in kinds)
         rows.append(
             {
                 "program": name,
@@ -525,8 +530,9 @@ def show_workers(bench: Bench, shape: str, table: dict[str, Callable[[str], Comm
                 "median": one.median,
                 f"{WORKERS} workers": two.best,
                 "median ": two.median,
-                "CPU of them / of one": cpu[name, WORKERS].best / cpu[name, 1].best,
+                "CPU of them / of one": cpu[name, "workers"].best / cpu[name, "one"].best,
                 "times as fast": one.best / two.best,
+                f"{WORKERS} runs apart": WORKERS * one.best / apart.best,
             }
         )
         if shape == "small":

@@ -23,17 +23,29 @@ _Static_assert(MB_WORKERS_MAX <= MB__SHARD_ALL, "an owner is a byte");
 enum mb__shape {
     MB__SHAPE_OTHER, /* it has to be decoded layer by layer */
     MB__SHAPE_PLAIN, /* as mb__frame_is_plain() says, of TCP or of UDP that is no tunnel's */
-    MB__SHAPE_BRIEF  /* as mb__frame_is_brief() says, and its time needs no mending */
+    MB__SHAPE_BRIEF  /* as mb__frame_is_brief() says, its time needs no mending, and nobody asks for |before| */
+};
+
+/* What moves a connection on in a brief frame, as it lies there: see packet/segment.h. */
+struct mb__brief {
+    uint8_t ends[16];       /* addresses, ports, sequence number */
+    uint8_t rest_tsval[12]; /* acknowledgment, length of the header, flags, window; then its timestamp, if any */
+    uint8_t len[2];         /* of the datagram */
 };
 
 struct mb__listed {
     struct mb_frame frame;
-    int64_t before;        /* the time of the frame before, mended as the decoder does it (packet/packet.h) */
     uint32_t hash;         /* of its flow, known by its ends alone; of |shape| other: perhaps of another, or 0 */
     uint16_t place;        /* among the frames that were listed together */
     uint8_t owner;         /* the worker that all of it belongs to, or MB__SHARD_ALL */
     uint8_t shape;         /* enum mb__shape */
+    union {
+        struct mb__brief brief; /* if |shape| is brief: the frame itself need not come into this worker's cache */
+        int64_t before;         /* else the time of the frame before, mended as the decoder does it (packet/packet.h) */
+    };
 };
+
+_Static_assert(sizeof(struct mb__listed) == 64, "another worker's entry comes in one cache line");
 
 #define MB__LIST_FRAMES 4096 /* room in a list */
 

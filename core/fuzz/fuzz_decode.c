@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "packet/packet.h"
+#include "packet/segment.h"
 #include "packet/shard.h"
 
 static const int links[] = {1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 276, 147};
@@ -128,9 +128,30 @@ static void in_bursts(struct run *r, int link, const struct mb_frame *frame)
     assert(r->burst.packets[0] == r->burst.total);
 }
 
+static uint64_t end_of(const struct mb_addr *a, uint16_t port)
+{
+    uint32_t v4;
+    memcpy(&v4, a->byte + 12, sizeof v4);
+    return mb__v4_end(v4, port);
+}
+
+/* What is listed of a brief frame is what its packet says. */
+static void check_brief(const struct mb__listed *listed, const struct mb_packet *p)
+{
+    const struct mb__brief_at at = mb__brief_in_list(&listed->brief);
+    const struct mb__segment s = mb__brief_segment(&at, p->ts), wanted = mb__segment_of(p);
+    const struct mb__ends ends = mb__brief_ends(&at);
+    assert(s.seq == wanted.seq && s.ack == wanted.ack && s.len == wanted.len && s.tsval == wanted.tsval);
+    assert(s.window == wanted.window && s.flags == wanted.flags && s.stamped == wanted.stamped);
+    assert(ends.src == end_of(&p->src, p->sport) && ends.dst == end_of(&p->dst, p->dport));
+    assert(mb__flags_advance(s.flags) && listed->frame.ts == p->ts);
+}
+
 /* What |listed| says of a frame is what its packets are: all of one worker, who is their owner. */
 static void check_listed(const struct mb__shards *shards, const struct mb__listed *listed, const struct run *r)
 {
+    if (listed->shape == MB__SHAPE_BRIEF)
+        check_brief(listed, r->out);
     if (listed->owner == MB__SHARD_ALL)
         return;
     assert(r->burst.total == 1);
@@ -146,8 +167,8 @@ static void as_a_worker(struct run *r, int link, const struct mb_frame *frame)
     struct mb__shards alone = {.count = 1, .config = &r->config, .key = &r->key};
     struct mb__shards three = {.count = 3, .config = &r->config, .key = &r->key};
     struct mb__listed listed, of_three;
-    mb__list_all(r->decoder, &alone, link, frame, 1, &listed);
-    mb__list_all(r->decoder, &three, link, frame, 1, &of_three);
+    mb__list_all(r->decoder, &alone, link, true, frame, 1, &listed);
+    mb__list_all(r->decoder, &three, link, true, frame, 1, &of_three);
     mb__decoder_meet(r->decoder, ++r->frames, mb__listed_time(&listed));
     r->burst.total = mb__decode_listed(r->decoder, link, &listed, 0, r->out);
     check_listed(&three, &of_three, r);

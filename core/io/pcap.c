@@ -202,13 +202,11 @@ static void look(void *arg, const uint8_t *p, const uint8_t *end, struct mb__ind
     index->last |= end - p >= RECORD_HEADER && mb__file_u32(p + 8, false) > s->snaplen;
 }
 
-/* The frames in |listed| will be needed soon, and another worker has read them. */
+/* |listed| will be needed soon, and another worker has written it. */
 static void prefetch(const struct mb__listed *listed, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        __builtin_prefetch(listed[i].frame.data);
-        __builtin_prefetch(listed[i].frame.data + 64);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        __builtin_prefetch(&listed[i]);
 }
 
 /* Hands over frames of the index, if there is one and some are left: as many as

@@ -11,9 +11,10 @@ struct seen {
     uint8_t shape;
 };
 
-/* |may_be_short|: the short way is open to frames of this link type. |timely|: its time needs no mending. */
+/* |may_be_short|: the short way is open to frames of this link type. |may_be_brief|: its time needs no mending,
+ * and it may be listed without the time before. */
 static inline struct seen look_at(const struct mb__decoder *d, const struct mb__shards *shards, int link,
-                                  bool may_be_short, bool timely, const struct mb_frame *frame)
+                                  bool may_be_short, bool may_be_brief, const struct mb_frame *frame)
 {
     const uint8_t *b = frame->data;
     struct seen seen = {.shape = MB__SHAPE_OTHER};
@@ -23,7 +24,7 @@ static inline struct seen look_at(const struct mb__decoder *d, const struct mb__
     }
     seen.hash = mb__plain_hash(d, b);
     seen.owner = mb__shard_of_hash(shards, seen.hash);
-    seen.shape = timely && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN;
+    seen.shape = may_be_brief && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN;
     return seen;
 }
 
@@ -36,11 +37,14 @@ static inline void list_frame(struct mb__listed *out, const struct mb_frame *fra
     out->frame.data = frame->data;
     out->frame.caplen = frame->caplen;
     out->frame.wirelen = frame->wirelen;
-    out->before = before;
     out->hash = seen.hash;
     out->place = (uint16_t)place;
     out->owner = seen.owner;
     out->shape = seen.shape;
+    if (seen.shape == MB__SHAPE_BRIEF)
+        mb__brief_copy(&out->brief, frame->data);
+    else
+        out->before = before;
 }
 
 #define LISTED_AHEAD 16 /* entries of a list fetched before they are written: another worker has read them */
@@ -54,11 +58,12 @@ static bool has_room(const struct mb__lists *lists, uint32_t workers, uint32_t n
 }
 
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                     const struct mb_frame *frames, uint32_t n, struct mb__lists *lists)
+                     bool briefs, const struct mb_frame *frames, uint32_t n, struct mb__lists *lists)
 {
     const bool may_be_short = mb__goes_short(d, link);
     const uint32_t workers = shards->count;
     struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
+    const int64_t tick = ((int64_t)1 << tick_shift) - 1;
     int64_t before = lists->latest;
     if (!has_room(lists, workers, n))
         return false;
@@ -66,8 +71,8 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
         next[i] = lists->frame[i] + lists->count[i];
     for (uint32_t i = 0; i < n; i++) {
         const int64_t ts = mb__mend(frames[i].ts, before);
-        const struct seen seen = look_at(d, shards, link, may_be_short, ts == frames[i].ts, &frames[i]);
-        if (seen.owner != MB__SHARD_ALL && ts >> tick_shift == before >> tick_shift) {
+        const struct seen seen = look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]);
+        if (seen.owner != MB__SHARD_ALL && ts <= (before | tick)) {
             __builtin_prefetch(next[seen.owner] + LISTED_AHEAD, 1);
             list_frame(next[seen.owner]++, &frames[i], before, lists->total + i, seen);
         } else {
@@ -83,7 +88,7 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
     return true;
 }
 
-void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link,
+void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
                   const struct mb_frame *frames, uint32_t n, struct mb__listed *list)
 {
     const bool may_be_short = mb__goes_short(d, link);
@@ -91,17 +96,12 @@ void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, 
     for (uint32_t i = 0; i < n; i++) {
         const int64_t ts = mb__mend(frames[i].ts, before);
         list_frame(&list[i], &frames[i], before, i,
-                   look_at(d, shards, link, may_be_short, ts == frames[i].ts, &frames[i]));
+                   look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]));
         before = ts;
     }
 }
 
 /* ---- decoding ---------------------------------------------------------------- */
-
-int64_t mb__listed_time(const struct mb__listed *listed)
-{
-    return mb__mend(listed->frame.ts, listed->before);
-}
 
 /* A frame that all workers decode, and one of them counts. */
 static int decode_common(struct mb__decoder *d, int link, const struct mb_frame *frame, struct mb_packet *out)

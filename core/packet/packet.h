@@ -6,7 +6,7 @@
  * It reads every byte through the bounds-checked cursor of base/cursor.h.
  *
  * Lifetime: datagrams put together from fragments live in the decoder until
- * mb__decoder_release(), which the engine calls when a burst, or a worker's frame, is done.
+ * mb__decoder_release(), which the engine calls when a burst, or as much of a worker's list, is done.
  */
 #ifndef MB_PACKET_PACKET_H
 #define MB_PACKET_PACKET_H
@@ -78,16 +78,30 @@ struct mb__shards;
 /* The time of the newest frame of all bursts, ns. */
 int64_t mb__decoder_now(const struct mb__decoder *d);
 /* Lists |n| frames (at most MB_BURST) behind those in |lists|, for each worker of
- * |shards| its own; a tick is 2^|tick_shift| ns. False: there is no room,
- * and nothing was done. */
+ * |shards| its own; a tick is 2^|tick_shift| ns. |briefs|: brief frames are told from others, and
+ * of them the time before is not told. False: there is no room, and nothing was done. */
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
-                     const struct mb_frame *frames, uint32_t n, struct mb__lists *lists);
+                     bool briefs, const struct mb_frame *frames, uint32_t n, struct mb__lists *lists);
 /* Lists |n| frames that come next here, whoever owns them. */
-void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link,
+void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
                   const struct mb_frame *frames, uint32_t n, struct mb__listed *list);
 
+/* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. */
+static inline int64_t mb__mend(int64_t ts, int64_t now)
+{
+    return ts > MB__LATEST ? MB__LATEST : ts < now ? now : ts;
+}
+
 /* The time of a listed frame, mended, ns. */
-int64_t mb__listed_time(const struct mb__listed *listed);
+static inline int64_t mb__listed_time(const struct mb__listed *listed)
+{
+    return listed->shape == MB__SHAPE_BRIEF ? listed->frame.ts : mb__mend(listed->frame.ts, listed->before);
+}
+/* Whether it is earlier than the frame before. */
+static inline bool mb__listed_backward(const struct mb__listed *listed)
+{
+    return listed->shape != MB__SHAPE_BRIEF && listed->frame.ts < listed->before;
+}
 /* The run has come to the frame |number| of time |ts|, mended: what is decoded next is in it,
  * or in none, if others' frames are passed over. */
 void mb__decoder_meet(struct mb__decoder *d, uint64_t number, int64_t ts);

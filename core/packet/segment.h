@@ -89,27 +89,61 @@ struct mb__ends {
     uint64_t dst;
 };
 
-static inline struct mb__ends mb__brief_ends(const uint8_t *b)
-{
-    uint32_t src, dst;
-    memcpy(&src, b + MB__PLAIN_IP + 12, sizeof src);
-    memcpy(&dst, b + MB__PLAIN_IP + 16, sizeof dst);
-    return (struct mb__ends){mb__v4_end(src, mb__be16(b + MB__PLAIN_L4)),
-                             mb__v4_end(dst, mb__be16(b + MB__PLAIN_L4 + 2))};
-}
+/* Where the parts of a brief frame are: in itself, or in a list (struct mb__brief). */
+struct mb__brief_at {
+    const uint8_t *ends;
+    const uint8_t *rest;
+    size_t tsval; /* behind |rest|, if there are timestamps */
+    const uint8_t *len;
+};
 
-static inline struct mb__segment mb__brief_segment(const uint8_t *b, int64_t ts)
+static inline struct mb__brief_at mb__brief_in_frame(const uint8_t *b)
 {
     const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
-    bool stamped = tcp[12] & 0x80; /* 8 words of header, not 5 */
+    return (struct mb__brief_at){.ends = ip + 12, .rest = tcp + 8, .tsval = 16, .len = ip + 2};
+}
+
+static inline struct mb__brief_at mb__brief_in_list(const struct mb__brief *b)
+{
+    return (struct mb__brief_at){.ends = b->ends, .rest = b->rest_tsval, .tsval = 8, .len = b->len};
+}
+
+/* Whether it has timestamps: 8 words of header, not 5. */
+static inline bool mb__brief_stamped(const struct mb__brief_at *at)
+{
+    return at->rest[4] & 0x80;
+}
+
+/* Copies what is needed of the brief frame |b|. */
+static inline void mb__brief_copy(struct mb__brief *to, const uint8_t *b)
+{
+    const struct mb__brief_at from = mb__brief_in_frame(b);
+    memcpy(to->ends, from.ends, sizeof to->ends);
+    memcpy(to->rest_tsval, from.rest, 8);
+    if (mb__brief_stamped(&from))
+        memcpy(to->rest_tsval + 8, from.rest + from.tsval, 4);
+    memcpy(to->len, from.len, sizeof to->len);
+}
+
+static inline struct mb__ends mb__brief_ends(const struct mb__brief_at *at)
+{
+    uint32_t src, dst;
+    memcpy(&src, at->ends, sizeof src);
+    memcpy(&dst, at->ends + 4, sizeof dst);
+    return (struct mb__ends){mb__v4_end(src, mb__be16(at->ends + 8)), mb__v4_end(dst, mb__be16(at->ends + 10))};
+}
+
+static inline struct mb__segment mb__brief_segment(const struct mb__brief_at *at, int64_t ts)
+{
+    const bool stamped = mb__brief_stamped(at);
     return (struct mb__segment){
         .ts = ts,
-        .seq = mb__be32(tcp + 4),
-        .ack = mb__be32(tcp + 8),
-        .len = mb__be16(ip + 2) - (stamped ? 52u : 40u),
-        .tsval = stamped ? mb__be32(tcp + 24) : 0,
-        .window = mb__be16(tcp + 14),
-        .flags = tcp[13],
+        .seq = mb__be32(at->ends + 12),
+        .ack = mb__be32(at->rest),
+        .len = mb__be16(at->len) - (stamped ? 52u : 40u),
+        .tsval = stamped ? mb__be32(at->rest + at->tsval) : 0,
+        .window = mb__be16(at->rest + 6),
+        .flags = at->rest[5],
         .stamped = stamped,
     };
 }

@@ -118,12 +118,6 @@ static inline uint32_t mb__plain_hash(const struct mb__decoder *d, const uint8_t
 
 #define MB__CLOCK_SHIFT 30 /* fragments are looked through about once a second */
 
-/* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. */
-static inline int64_t mb__mend(int64_t ts, int64_t now)
-{
-    return ts > MB__LATEST ? MB__LATEST : ts < now ? now : ts;
-}
-
 /* The clock shows |ts|: fragments that waited too long by then are let go. */
 static inline void mb__decoder_clock(struct mb__decoder *d, int64_t ts)
 {

@@ -207,7 +207,7 @@ int mb__http_no_status_line(struct mb__http_context *c, const uint8_t *held, siz
     struct mb__http *h = c->h;
     struct mb__http_head head = {.http = {.flags = MB_HTTP_NO_VERSION, .content_length = -1}};
     if (h->responses >= h->requests)
-        return mb__http_resync(c, true);
+        return mb__http_resync(c, len == 0 || held[len - 1] != '\n');
     if (!(kind_of(h, h->responses) & KIND_NO_VERSION))
         head.http.flags |= MB_HTTP_BAD;
     head.http.transaction = h->responses;

@@ -426,6 +426,15 @@ static void test_gaps(void)
     CHECK_INT(count_said("C request"), 1);
 }
 
+/* The line that is no status line may end right where that shows. */
+static void test_line_before_a_response(void)
+{
+    talk(GET, OK "Content-Length: 0\r\n\r\nH\n" OK "Content-Length: 3\r\n\r\nabc");
+    CHECK(said("S anomaly"));
+    CHECK(said("body=<abc>"));
+    CHECK_INT(count_said("S response"), 2);
+}
+
 static void test_garbage(void)
 {
     talk(GET "\x01\x02\x03 garbage\r\nGET /after HTTP/1.1\r\n\r\n", OK "Content-Length: 1\r\n\r\na"
@@ -501,6 +510,7 @@ int main(void)
     RUN(test_transfer_gzip);
     RUN(test_bomb);
     RUN(test_gaps);
+    RUN(test_line_before_a_response);
     RUN(test_garbage);
     RUN(test_limits);
     RUN(test_only_what_is_wanted);

@@ -287,9 +287,9 @@ __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e
     return true;
 }
 
-bool mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash)
+bool mb__conversation_brief(struct mb_engine *e, struct mb__brief_at at, uint32_t wirelen, int64_t ts, uint32_t hash)
 {
-    return pass_brief(e, mb__brief_in_frame(frame->data), frame->wirelen, ts, hash);
+    return pass_brief(e, at, wirelen, ts, hash);
 }
 
 int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, const uint8_t *packets,

@@ -114,9 +114,9 @@ void mb__engine_join(struct mb_engine *e, uint32_t count, uint32_t own, _Atomic 
 
 /* One packet that may belong to a flow. 0 or < 0. */
 int mb__conversation_packet(struct mb_engine *e, const struct mb_packet *p);
-/* The same for a brief frame (packet/segment.h) of time |ts| and of a flow with |hash|,
+/* The same for a brief frame of time |ts| and of a flow with |hash|, whose parts are |at| (packet/segment.h),
  * without decoding it. False: that cannot be, and nothing was done. */
-bool mb__conversation_brief(struct mb_engine *e, const struct mb_frame *frame, int64_t ts, uint32_t hash);
+bool mb__conversation_brief(struct mb_engine *e, struct mb__brief_at at, uint32_t wirelen, int64_t ts, uint32_t hash);
 /* The same for one of |n| |frames| of a burst after the other, from the first on, the clock included, as
  * long as they are brief, begin no tick, and can stay undecoded; counts their bytes. How many these were. */
 int mb__conversation_briefs(struct mb_engine *e, const struct mb_frame *frames, const uint8_t *packets,

@@ -145,7 +145,7 @@ static int process_brief(struct mb_engine *e, int link, const struct mb_frame *f
     int err = mb__engine_clock(e, frame->ts);
     if (err < 0)
         return err;
-    if (!hears_raw(e) && mb__conversation_brief(e, frame, frame->ts, e->burst.hash[at]))
+    if (!hears_raw(e) && mb__conversation_brief(e, mb__brief_in_frame(frame->data), frame->wirelen, frame->ts, e->burst.hash[at]))
         return keep(e, link, frame);
     decode_brief(e, frame, (uint32_t)n, frame->ts, &e->burst.packet[at]);
     err = process_frame(e, &e->burst.packet[at], 1);
@@ -249,15 +249,17 @@ static int process_common(struct mb_engine *e, int link, const struct mb_frame *
 static int process_own(struct mb_engine *e, int link, const struct mb__listed *listed, bool brief)
 {
     struct mb_packet *packets = e->burst.packet;
-    if (brief && !hears_raw(e) && mb__conversation_brief(e, &listed->frame, listed->frame.ts, listed->hash)) {
+    const struct mb_frame *frame = &listed->frame;
+    if (brief && !hears_raw(e) &&
+        mb__conversation_brief(e, mb__brief_in_list(&listed->brief), frame->wirelen, frame->ts, listed->hash)) {
         mb__decoder_left_brief(e->decoder, 1);
-        return keep(e, link, &listed->frame);
+        return keep(e, link, frame);
     }
     mb__decode_listed(e->decoder, link, listed, e->source, packets);
     int err = raise_raw(e, packets);
     if (err >= 0)
         err = process_packet(e, packets);
-    return err < 0 ? err : pass_on(e, link, &listed->frame);
+    return err < 0 ? err : pass_on(e, link, frame);
 }
 
 /* Frames in a worker's list, and those of others between them and behind. */
@@ -273,7 +275,7 @@ struct stretch {
 /* The run comes to a frame, |n| frames after the |base| before the stretch. */
 static void note_frame(struct mb_engine *e, int link, uint64_t base, uint32_t n, const struct mb__listed *listed)
 {
-    if (e->detect != NULL && n > 0)
+    if (e->detect != NULL && n > 0) /* no entry is brief then */
         mb__detect_clock(e->detect, base + n, listed->before, link);
     e->stats.frames = e->order.frame = base + n + 1;
     if (listed->owner == e->shards.own || (listed->owner == MB__SHARD_ALL && e->shards.own == 0)) {
@@ -317,13 +319,14 @@ static inline uint32_t pass_briefs(struct mb_engine *e, const struct mb__listed 
 }
 
 /* As prefetch_burst(): a list has the hashes in it. The frames themselves may be in another worker's
- * cache; those that stay undecoded are left there. */
+ * cache; those that are likely to stay undecoded, and are not written, are left there. */
 static inline void prefetch_list(struct mb_engine *e, const struct stretch *s, bool leave_brief)
 {
+    const bool all = !leave_brief || e->writer != NULL;
     mb__wheel_prefetch(&e->flows.wheel);
     for (uint32_t i = 0; i < s->count; i++) {
         mb__flows_prefetch_bucket(&e->flows, s->listed[i].hash);
-        if (s->listed[i].shape != MB__SHAPE_BRIEF || !leave_brief) {
+        if (all || s->listed[i].shape != MB__SHAPE_BRIEF) {
             __builtin_prefetch(s->listed[i].frame.data);
             __builtin_prefetch(s->listed[i].frame.data + 64);
         }

@@ -19,6 +19,7 @@ a test: the goals are shown, not asserted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -471,13 +472,15 @@ WORKERS = 2
 def clock_time(command: Command, cwd: Path, at_once: int = 1) -> tuple[float, float]:
     """Seconds on the clock and CPU seconds of a command and its workers, or of some at once."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    running = [
-        subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL) for _ in range(at_once)
-    ]
-    limit = threading.Timer(TIME_LIMIT, lambda: [process.kill() for process in running])
-    limit.start()
-    codes = [process.wait() for process in running]  # a timeout would have it look every 50 ms
-    limit.cancel()
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL))
+            for _ in range(at_once)
+        ]
+        limit = threading.Timer(TIME_LIMIT, lambda: [process.kill() for process in running])
+        limit.start()
+        codes = [process.wait() for process in running]  # a timeout would have it look every 50 ms
+        limit.cancel()
     took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     for code in filter(None, codes):
         raise subprocess.CalledProcessError(code, command)

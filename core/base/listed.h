@@ -34,18 +34,18 @@ struct mb__brief {
 };
 
 struct mb__listed {
-    struct mb_frame frame;
+    _Alignas(64) struct mb_frame frame;
     uint32_t hash;         /* of its flow, known by its ends alone; of |shape| other: perhaps of another, or 0 */
     uint16_t place;        /* among the frames that were listed together */
     uint8_t owner;         /* the worker that all of it belongs to, or MB__SHARD_ALL */
     uint8_t shape;         /* enum mb__shape */
     union {
-        struct mb__brief brief; /* if |shape| is brief: the frame itself need not come into this worker's cache */
+        struct mb__brief brief; /* if |shape| is brief: mostly all that is needed of the frame */
         int64_t before;         /* else the time of the frame before, mended as the decoder does it (packet/packet.h) */
     };
 };
 
-_Static_assert(sizeof(struct mb__listed) == 64, "another worker's entry comes in one cache line");
+_Static_assert(sizeof(struct mb__listed) <= 64, "another worker's entry comes in one cache line");
 
 #define MB__LIST_FRAMES 4096 /* room in a list */
 

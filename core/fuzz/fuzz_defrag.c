@@ -141,7 +141,6 @@ static bool next_fragment(struct mb__cursor *c, struct fragment *f, int64_t *now
     for (uint32_t i = 0; i < f->len; i++) /* of one variant all fragments agree */
         f->bytes[i] = (uint8_t)((f->offset + i) * 7 + (f->offset + i) / 256 + variant * 50u);
     *now += b[3] == 255 ? TIMEOUT + MS : b[3] * 100 * MS;
-    f->number++;
     return true;
 }
 
@@ -249,6 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (n < MAX_FRAGMENTS && next_fragment(&c, &f, &now)) {
         if (f.offset == 0 && !f.more)
             continue; /* no fragment */
+        f.number = (uint8_t)(n + 1);
         frames[n] = frame_of(&f, v6, now);
         decode(&single, &frames[n++], 1, v6);
         if (!tight) {

@@ -7,7 +7,7 @@
  *                 +-- piece [0,1480) -- piece [2960,4440)     sorted, disjoint
  *
  *   oldest <--> ... <--> newest                (by first fragment: expiry, eviction)
- *   done --> datagram bytes, whole             (until the burst is over)
+ *   done --> datagram bytes, whole             (until mb__decoder_release())
  *
  * Where IPv4 fragments overlap, the receiver's policy says whose bytes stand; an
  * IPv6 datagram is let go of. Pieces never overlap, so a datagram is whole when
@@ -66,7 +66,7 @@ struct datagram {
     uint32_t total;  /* bytes of the fragmentable part; 0: not known yet */
 };
 
-/* A datagram put together, here until the burst is done. It is not on the
+/* A datagram put together, here until it is released. It is not on the
  * account: what fits in there must not depend on where bursts begin. */
 struct done {
     struct done *next;

@@ -63,7 +63,7 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
     const bool may_be_short = mb__goes_short(d, link);
     const uint32_t workers = shards->count;
     struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
-    const int64_t tick = ((int64_t)1 << tick_shift) - 1;
+    const int64_t in_tick = ((int64_t)1 << tick_shift) - 1; /* these bits change within a tick */
     int64_t before = lists->latest;
     if (!has_room(lists, workers, n))
         return false;
@@ -72,7 +72,7 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
     for (uint32_t i = 0; i < n; i++) {
         const int64_t ts = mb__mend(frames[i].ts, before);
         const struct seen seen = look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]);
-        if (seen.owner != MB__SHARD_ALL && ts <= (before | tick)) {
+        if (seen.owner != MB__SHARD_ALL && ts <= (before | in_tick)) { /* no tick begins: |ts| is mended */
             __builtin_prefetch(next[seen.owner] + LISTED_AHEAD, 1);
             list_frame(next[seen.owner]++, &frames[i], before, lists->total + i, seen);
         } else {

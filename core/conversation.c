@@ -514,6 +514,19 @@ static int dropped_packet(struct mb_engine *e, struct mb_flow *flow, int side, c
     return mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
 }
 
+/* By the duplicate SACK of |p|, the other side sent again what |side| had. Said of bytes that it
+ * cannot have sent, or beside an ACK that was not taken, it is nobody's word. */
+static int spurious(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    const struct mb_endpoint *to = &flow->end[!side];
+    struct mb__tcp_options o;
+    mb__tcp_options_read(p, &o);
+    if (flow->ip_proto != 6 || !(to->flags & MB_SIDE_SYNC) || p->ack != to->snd_una ||
+        mb__seq_diff(o.sack[0][0], to->stream_seq) < 0 || mb__seq_diff(o.sack[0][1], to->snd_nxt) > 0)
+        return 0;
+    return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_SPURIOUS);
+}
+
 /* A packet of |flow|, the |first| or a later one. */
 static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
@@ -525,6 +538,8 @@ static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int sid
         err = datagram(e, flow, side, p, first);
     else
         err = tcp_packet(e, flow, side, p, first);
+    if (p->flags & MB_PKT_DSACK && err >= 0 && !e->dropped)
+        err = spurious(e, flow, side, p);
     if (!(flow->end[side].flags & MB_SIDE_SETTLED))
         settle(e, flow);
     if (err >= 0 && e->detect != NULL)

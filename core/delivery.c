@@ -303,18 +303,17 @@ int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const stru
     return err >= 0 && e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : err;
 }
 
-/* The SYN with payload was answered: by |p|, which took all of it or, the
- * fast open refused, only the SYN. */
+/* The SYN with payload was answered: by |p|, which took all of it, or only as much as it acknowledges; the
+ * fast open refused, none. What it did not take has never been sent. */
 int mb__syn_data_answered(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_endpoint *from = &flow->end[side];
     if (from->next > 0 || mb__stream_first_pending(flow, side) != 0)
         return 0;
-    if (mb__tcp_acked(from) > 0)
-        return deliver_pending(e, flow, side, p);
-    mb__stream_clear(&e->streams, flow, side);
-    from->snd_nxt = from->isn + 1;
-    return 0;
+    int64_t acked = mb__tcp_acked(from) > 0 ? mb__tcp_acked(from) : 0;
+    if (mb__stream_cut(&e->streams, flow, side, (uint64_t)acked) > 0)
+        from->snd_nxt = from->stream_seq + (uint32_t)acked;
+    return deliver_pending(e, flow, side, p);
 }
 
 int mb_stream_off(struct mb_flow *flow, int side)

@@ -43,6 +43,17 @@ int mb__tcp_first_sender(const struct mb_packet *p)
     return (p->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK)) == (MB_TCP_SYN | MB_TCP_ACK) ? MB_SERVER : MB_CLIENT;
 }
 
+/* Whether |to|, in TIME-WAIT, takes the SYN |p| of |from| for the begin of another connection: one that is
+ * newer than all that it had of it (RFC 6191 2; of a timestamp that is older Linux wants no SYN). */
+static bool time_wait_takes(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
+{
+    uint32_t tsval, tsecr;
+    int32_t newer = 0;
+    if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr))
+        newer = mb__seq_diff(tsval, from->ts_recent);
+    return newer > 0 || (newer == 0 && mb__seq_diff(p->seq, from->snd_nxt) > 0);
+}
+
 bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     if (p->tcp_flags & (MB_TCP_RST | MB_TCP_FIN))
@@ -50,8 +61,10 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (p->tcp_flags & MB_TCP_ACK) /* answers a SYN that is not this connection's */
         return to->challenged != 0 && p->ack == to->challenged + 1 && p->seq != from->isn;
+    if (flow->flags & MB_FLOW_CLOSED && has(from, MB_SIDE_ISN))
+        return p->seq != from->isn && (to->state != MB_TCP_TIME_WAIT || time_wait_takes(from, to, p));
     if (flow->flags & MB_FLOW_CLOSED)
-        return !has(from, MB_SIDE_ISN) || p->seq != from->isn;
+        return true;
     return flow->flags & MB_FLOW_MIDSTREAM && !has(from, MB_SIDE_ISN) && from->state >= SYNCHRONISED_FROM;
 }
 

@@ -19,7 +19,7 @@
 #ifndef MB_FLOW_TCP_H
 #define MB_FLOW_TCP_H
 
-#include "mosbox.h"
+#include "packet/packet.h"
 
 /* What one segment did. */
 struct mb__tcp_step {
@@ -54,12 +54,6 @@ void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, 
 /* If all that |side| sent before its FIN has arrived, the other side takes the
  * FIN. Whether it did so just now. */
 bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step);
-
-/* a - b in sequence space. */
-static inline int32_t mb__seq_diff(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b);
-}
 
 /* Stream offset, from the sender's first byte, of sequence number |seq|. */
 static inline int64_t mb__tcp_offset(const struct mb_endpoint *end, uint32_t seq)

@@ -107,7 +107,8 @@ enum mb_packet_flag {
     MB_PKT_TUNNELLED = 256,  /* at least one tunnel header was taken off */
     MB_PKT_HAS_INNER = 512,  /* a UDP datagram whose tunnelled content follows as a packet */
     MB_PKT_SUM_CHECKED = 1024, /* the checksums were looked at */
-    MB_PKT_TTL_LOST = 2048   /* its TTL does not take it to its host, see mb_engine_set_hops() */
+    MB_PKT_TTL_LOST = 2048,  /* its TTL does not take it to its host, see mb_engine_set_hops() */
+    MB_PKT_DSACK = 4096      /* TCP: its first SACK block is of bytes that came twice (RFC 2883) */
 };
 
 /* TCP header flags, as in the header (RFC 9293 3.1, RFC 3168). */
@@ -230,7 +231,8 @@ enum mb_anomaly {
     MB_ANOMALY_TCP_OPTION_LEN = 41,  /* a known option with a length it cannot have */
     MB_ANOMALY_TCP_OPTION_DUPLICATE = 42, /* the same option twice */
     MB_ANOMALY_IP_TTL = 43,          /* its TTL does not take it to its host */
-    MB_ANOMALY_COUNT = 44
+    MB_ANOMALY_TCP_SPURIOUS = 44,    /* a retransmission was for nothing: told by a duplicate SACK (RFC 2883) */
+    MB_ANOMALY_COUNT = 45
 };
 
 /* Name of an anomaly such as "tcp_paws"; "unknown" for others. */
@@ -530,7 +532,7 @@ struct mb_stats {
     uint64_t kernel_received;    /* live: as the kernel counts */
     uint64_t kernel_dropped;     /* live: lost before we saw them */
     uint64_t backward_time;      /* packets whose timestamp went backward */
-    uint64_t anomalies[44];      /* by enum mb_anomaly */
+    uint64_t anomalies[45];      /* by enum mb_anomaly */
 };
 
 struct mb_engine;
@@ -641,7 +643,8 @@ size_t mb_stream_peek(const struct mb_flow *flow, int side, uint64_t offset, uin
  * copy: |*len| is how many. NULL if |from| is older than the history kept, see
  * mb_monitor_history(). Valid until the callback returns. */
 const uint8_t *mb_stream_view(const struct mb_flow *flow, int side, uint64_t from, size_t *len);
-/* Switches reassembly of what |side| sends off; its buffers are given back. */
+/* Switches reassembly of what |side| sends off for good; its buffers are given back by the flow's next packet,
+ * or its end. 0 or MB_EINVAL. */
 int mb_stream_off(struct mb_flow *flow, int side);
 
 /* A piece of out-of-order data. */

@@ -48,6 +48,7 @@ static const char *const names[MB_ANOMALY_COUNT] = {
     [MB_ANOMALY_TCP_OPTION_LEN] = "tcp_option_len",
     [MB_ANOMALY_TCP_OPTION_DUPLICATE] = "tcp_option_duplicate",
     [MB_ANOMALY_IP_TTL] = "ip_ttl",
+    [MB_ANOMALY_TCP_SPURIOUS] = "tcp_spurious",
 };
 
 const char *mb_anomaly_name(int anomaly)

@@ -114,6 +114,12 @@ void mb__decoder_left_brief(struct mb__decoder *d, uint64_t frames);
 
 /* ---- questions ------------------------------------------------------------ */
 
+/* a - b in TCP's sequence space (RFC 9293 3.4). */
+static inline int32_t mb__seq_diff(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
+
 #define MB__PROTO_BIT(proto) (UINT64_C(1) << (proto))
 
 /* Whether |p| belongs to a flow: IP, no lone fragment, and with its transport

@@ -34,6 +34,19 @@ static enum mb__layer broken_l4(struct mb__walk *w, enum mb_anomaly why)
     return mb__broken(w, why);
 }
 
+/* Whether the first block of a SACK is of bytes that its sender had already: they are acknowledged, or in
+ * the second block too (RFC 2883 4). */
+static bool is_duplicate_sack(const struct mb_packet *p, const struct mb__tcp_options *o)
+{
+    const uint32_t(*block)[2] = o->sack;
+    if (o->sack_count == 0 || !(p->tcp_flags & MB_TCP_ACK) || mb__seq_diff(block[0][1], block[0][0]) <= 0)
+        return false;
+    if (mb__seq_diff(block[0][1], p->ack) <= 0)
+        return true;
+    return o->sack_count > 1 && mb__seq_diff(block[0][0], block[1][0]) >= 0 &&
+           mb__seq_diff(block[0][1], block[1][1]) <= 0;
+}
+
 static void check_tcp_options(struct mb_packet *p)
 {
     struct mb__tcp_options o;
@@ -44,6 +57,8 @@ static void check_tcp_options(struct mb_packet *p)
         mb__odd(p, MB_ANOMALY_TCP_OPTION_LEN);
     if (o.duplicate)
         mb__odd(p, MB_ANOMALY_TCP_OPTION_DUPLICATE);
+    if (is_duplicate_sack(p, &o))
+        p->flags |= MB_PKT_DSACK;
 }
 
 /* TCP (RFC 9293 3.1). A capture may cut off the options; what the header says

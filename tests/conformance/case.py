@@ -301,8 +301,8 @@ class Case:
             elif name == "tfo":
                 out += wire.tcp_options(cookie=bytes.fromhex("".join(numbers)))
             elif name == "sack":
-                edges = [self.flow.number(_other(side), n) for n in numbers[0].split(":")]
-                out += wire.tcp_options(blocks=[(edges[0], edges[1])])
+                edges = [[self.flow.number(_other(side), n) for n in b.split(":")] for b in numbers]
+                out += wire.tcp_options(blocks=[(left, right) for left, right in edges])
             elif name == "sackok":
                 out += wire.tcp_options(sack=True)
             elif name == "mss":

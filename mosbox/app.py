@@ -183,8 +183,12 @@ class App(Command):
     scope: ClassVar[str] = ""
     """BPF filter: flows whose first packet does not match do not exist for the app."""
 
-    history: ClassVar[int] = 0
-    """Bytes of each stream that stay readable for flow.peek() and flow.stream()."""
+    history: ClassVar[int | None] = None
+    """Bytes of each stream that stay readable for flow.peek() and flow.stream().
+
+    None: 65,536 for an app with on_retransmit(), which is told by them whether
+    what is sent again differs, else 0.
+    """
 
     flow_records: ClassVar[bool] = False
     """Whether the records of all flows go to json, eve and csv outputs. zeek: always."""

@@ -429,7 +429,12 @@ class Flow:
         return self._session.flow_timer(self, seconds, call)
 
     def peek(self, side: str, offset: int, length: int) -> Bytes:
-        """Bytes of the stream that a side sent, as far as they are kept (see App.history)."""
+        """What a side sent from `offset` on, as far as it is kept (see App.history).
+
+        Nothing where there is none; reading takes nothing out.
+        """
+        if not 0 <= offset < 1 << 64 or length <= 0:
+            return b""
         buffer = ffi.new("uint8_t[]", length)
         got = lib.mb_stream_peek(self._alive(), SIDES.index(side), offset, buffer, length)
         return bytes(ffi.buffer(buffer, got))
@@ -654,14 +659,22 @@ class Data(Sided):
 
 
 class Retransmit(Data):
-    """Bytes that a side sent again; the first copy can still be peeked."""
+    """Bytes that a side sent again; those sent first can still be read (see App.history)."""
 
     __slots__ = ()
 
     @property
     def conflict(self) -> bool:
-        """Whether the bytes differ from those sent before."""
+        """Whether the bytes differ from those sent before, as far as these are kept."""
         return bool(self._c.conflict)
+
+    @property
+    def old(self) -> Bytes:
+        """The bytes that were sent before, as far as they are kept, from `offset` on."""
+        c = self._c
+        buffer = ffi.new("uint8_t[]", len(self) or 1)
+        got = lib.mb_stream_peek(c.flow, c.side, c.offset, buffer, len(self))
+        return bytes(ffi.buffer(buffer, got))
 
 
 class Body(Data):

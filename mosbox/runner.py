@@ -42,6 +42,7 @@ LIMITS = {  # counter -> what it counts
     "memory_refused": "times a parser had no memory",
 }
 BIG = 32 << 20  # bytes of a capture that is worth a progress bar
+RETRANSMIT_HISTORY = 1 << 16  # bytes of a stream kept for who hears of retransmissions
 
 AnyApp = TypeVar("AnyApp", bound="App")
 
@@ -205,8 +206,11 @@ class Run:
         if app.scope:
             code = lib.mb_monitor_scope(session.monitor, app.scope.encode())
             self.engine.check(code)
-        if app.history:
-            self.engine.check(lib.mb_monitor_history(session.monitor, app.history))
+        history = app.history
+        if history is None:
+            history = RETRANSMIT_HISTORY if _hears(app, "retransmit") else 0
+        if history:
+            self.engine.check(lib.mb_monitor_history(session.monitor, history))
         for name, subscribed in app._subscriptions.items():
             method = getattr(app, name)
             number, kind = self._event(subscribed)
@@ -406,6 +410,16 @@ class Run:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(Path(self.source.name).name, total=total)
             yield lambda: progress.update(task, completed=self.source.progress()[0])
+
+
+def _hears(app: App, event: str) -> bool:
+    """Whether a method of the app listens to a built-in event, or to one of its own made of it."""
+    for wanted in app._subscriptions.values():
+        while not isinstance(wanted, str):
+            wanted = wanted.parent
+        if wanted == event:
+            return True
+    return False
 
 
 def _next_slice(packets: int, took: float) -> int:

@@ -12,7 +12,18 @@ from program import scan
 from wire import ACK, FIN, PSH, Talk, write_pcap
 
 import mosbox
-from mosbox import App, Data, Flow, MosboxError, Packet, StateChange, event, hook, option
+from mosbox import (
+    App,
+    Data,
+    Flow,
+    MosboxError,
+    Packet,
+    Retransmit,
+    StateChange,
+    event,
+    hook,
+    option,
+)
 from mosbox._core import ffi, lib
 from mosbox.events import EVENTS
 from mosbox.testing import Capture
@@ -411,6 +422,57 @@ def test_flows_can_be_left_half_way(pcap: Path) -> None:
     assert next(walk).server.port == 80
     walk.close()
     gc.collect()
+
+
+# ---- what is sent again
+
+
+class Again(App):
+    """Retransmissions, as they differ."""
+
+    def start(self) -> None:
+        self.heard: list[tuple[bool, bytes, bytes]] = []
+
+    def on_retransmit(self, flow: Flow, again: Retransmit) -> None:
+        self.heard.append((again.conflict, again.old, again.bytes))
+
+
+class Conflicts(App):
+    """Only those that do."""
+
+    other = event("retransmit", where="conflict")
+
+    def start(self) -> None:
+        self.heard: list[tuple[bool, bytes, bytes]] = []
+
+    def on_other(self, flow: Flow, again: Retransmit) -> None:
+        self.heard.append((again.conflict, again.old, again.bytes))
+
+
+class Forgetful(Again):
+    """Who wants nothing kept cannot know."""
+
+    history = 0
+
+
+@pytest.mark.parametrize(
+    ("app", "heard"),
+    [
+        (Again, [(False, b"hello", b"hello"), (True, b"hello", b"HELLO")]),
+        (Conflicts, [(True, b"hello", b"HELLO")]),
+        (Forgetful, [(False, b"", b"hello"), (False, b"", b"HELLO")]),
+    ],
+)
+def test_retransmissions_show_both_contents(
+    app: type[App], heard: list[tuple[bool, bytes, bytes]], tmp_path: Path
+) -> None:
+    talk = Talk()
+    frames = [*talk.handshake(), talk.client(b"hello")]
+    frames += [
+        talk.segment("client", ACK | PSH, text, seq=talk.client_seq - 5)
+        for text in (b"hello", b"HELLO")
+    ]
+    assert mosbox.run(app, read=write_pcap(tmp_path / "x.pcap", frames)).heard == heard
 
 
 # ---- verdicts

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from program import MOSBOX, environment, mosbox, records
-from wire import ACK, Talk, ethernet, ip, udp, write_pcap
+from wire import ACK, Talk, ethernet, ip, read_pcap, udp, write_pcap
 
 import mosbox as package
 from mosbox.apps.l7fw import L7fw
@@ -95,15 +95,6 @@ def kept(tmp_path: Path, frames: Iterable[bytes], policy: str) -> list[bytes]:
     """The frames that are passed on."""
     run(tmp_path, frames, policy, write=str(tmp_path / "out.pcap"))
     return read_pcap(tmp_path / "out.pcap")
-
-
-def read_pcap(path: Path) -> list[bytes]:
-    data, at, frames = path.read_bytes(), 24, []
-    while at < len(data):
-        length = struct.unpack_from("<I", data, at + 8)[0]
-        frames.append(data[at + 16 : at + 16 + length])
-        at += 16 + length
-    return frames
 
 
 def decisions(app: L7fw) -> list[tuple[str, str]]:

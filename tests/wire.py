@@ -224,6 +224,16 @@ def write_pcap(
     return path
 
 
+def read_pcap(path: Path) -> list[bytes]:
+    """The frames of a pcap file of little-endian byte order."""
+    data, at, frames = path.read_bytes(), 24, []
+    while at < len(data):
+        length = struct.unpack_from("<I", data, at + 8)[0]
+        frames.append(data[at + 16 : at + 16 + length])
+        at += 16 + length
+    return frames
+
+
 def merge(*talks: Iterable[bytes]) -> Iterator[bytes]:
     """Interleaves several conversations, a frame of each in turn."""
     turns = [iter(talk) for talk in talks]

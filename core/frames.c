@@ -269,6 +269,7 @@ struct stretch {
     uint32_t first;  /* place of the first frame, listed or not, */
     uint32_t frames; /* and how many there are */
     int64_t latest;  /* time of the last one, mended, unless that is listed; ns */
+    int64_t lag;     /* what that is ahead of the capture's, when all that was listed together is done */
     int link;
 };
 
@@ -343,6 +344,7 @@ static void end_stretch(struct mb_engine *e, const struct stretch *s, uint64_t b
     int64_t latest = listed ? mb__listed_time(last) : s->latest;
     e->stats.frames = base + s->frames;
     mb__decoder_meet(e->decoder, e->stats.frames, latest);
+    mb__decoder_lag(e->decoder, s->lag);
     e->now = latest > e->now ? latest : e->now;
     if (e->detect != NULL)
         mb__detect_clock(e->detect, e->stats.frames, e->now, s->link);
@@ -391,7 +393,7 @@ static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint
 {
     const struct mb_engine *e = arg;
     if (!known)
-        lists->latest = mb__decoder_now(e->decoder);
+        lists->latest = mb__decoder_now(e->decoder, &lists->lag);
     return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, e->detect == NULL, frames, n, lists);
 }
 
@@ -399,8 +401,8 @@ static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint
 static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
 {
     struct mb__listed list[MB_BURST];
-    mb__list_all(e->decoder, &e->shards, link, e->detect == NULL, frames, (uint32_t)n, list);
-    const struct stretch all = {.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link};
+    struct stretch all = {.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link};
+    mb__list_all(e->decoder, &e->shards, link, e->detect == NULL, frames, (uint32_t)n, list, &all.lag);
     return run_list(e, &all);
 }
 
@@ -413,6 +415,7 @@ static int run_sheet(struct mb_engine *e, const struct mb__sheet *sheet)
                                   .first = sheet->first,
                                   .frames = (uint32_t)sheet->n,
                                   .latest = sheet->latest,
+                                  .lag = sheet->lag,
                                   .link = sheet->link};
     return run_list(e, &found);
 }

@@ -257,6 +257,25 @@ def test_many_chunks(tmp_path: Path, app: str) -> None:
     assert_same(tmp_path / "out", *app_words(app, tmp_path), "-r", pcap, *all_outputs(), "-v")
 
 
+@pytest.mark.parametrize("app", ["stats", "ids"])
+def test_clocks_that_are_set_back(tmp_path: Path, app: str) -> None:
+    """By more than the capture lasts, and by less; so that chunks begin before and behind it."""
+    lot = random.Random(SEED)
+    frames = [frame for talk in talks(lot, 1500) for frame in talk]
+    times, now = [], 1_700_000_000.0
+    for _ in frames:
+        now += lot.choice((0.001, 0.2)) if lot.random() > 0.002 else lot.uniform(-90_000, 90_000)
+        times.append(now)
+    stepping = [Frame(frame, time) for frame, time in zip(frames, times, strict=True)]
+    pcap = write_pcap(tmp_path / "steps.pcap", stepping)
+    assert pcap.stat().st_size > 1 << 19
+    assert_same(tmp_path / "one", *app_words(app, tmp_path), "-r", pcap, *all_outputs())
+    later = write_pcap(tmp_path / "later.pcap", frames[:5000], start=now + 5e6)
+    assert_same(
+        tmp_path / "two", *app_words(app, tmp_path), "-r", later, "-r", pcap, *all_outputs()
+    )
+
+
 def test_records_out_of_the_ordinary(tmp_path: Path) -> None:
     """Longer than the snapshot length: whoever lists a chunk stops there."""
     pcap = chunks(tmp_path / "x.pcap", 4)

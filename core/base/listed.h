@@ -41,7 +41,10 @@ struct mb__listed {
     uint8_t shape;         /* enum mb__shape */
     union {
         struct mb__brief brief; /* if |shape| is brief: mostly all that is needed of the frame */
-        int64_t before;         /* else the time of the frame before, mended as the decoder does it (packet/packet.h) */
+        struct {                /* else times mended as the decoder does it (packet/packet.h), ns: */
+            int64_t before;     /* of the frame before, */
+            int64_t time;       /* and its own */
+        };
     };
 };
 
@@ -50,7 +53,8 @@ _Static_assert(sizeof(struct mb__listed) <= 64, "another worker's entry comes in
 #define MB__LIST_FRAMES 4096 /* room in a list */
 
 struct mb__lists {
-    int64_t latest;                           /* time of the last frame, ns */
+    int64_t latest;                           /* time of the last frame, mended, ns, */
+    int64_t lag;                              /* and how far it is ahead of what the capture says */
     uint32_t total;                           /* frames, listed or not */
     uint32_t count[MB_WORKERS_MAX];           /* frames in each list */
     struct mb__listed *frame[MB_WORKERS_MAX]; /* MB__LIST_FRAMES of room each */

@@ -167,9 +167,11 @@ static void as_a_worker(struct run *r, int link, const struct mb_frame *frame)
     struct mb__shards alone = {.count = 1, .config = &r->config, .key = &r->key};
     struct mb__shards three = {.count = 3, .config = &r->config, .key = &r->key};
     struct mb__listed listed, of_three;
-    mb__list_all(r->decoder, &alone, link, true, frame, 1, &listed);
-    mb__list_all(r->decoder, &three, link, true, frame, 1, &of_three);
+    int64_t lag;
+    mb__list_all(r->decoder, &alone, link, true, frame, 1, &listed, &lag);
+    mb__list_all(r->decoder, &three, link, true, frame, 1, &of_three, &lag);
     mb__decoder_meet(r->decoder, ++r->frames, mb__listed_time(&listed));
+    mb__decoder_lag(r->decoder, lag);
     r->burst.total = mb__decode_listed(r->decoder, link, &listed, 0, r->out);
     check_listed(&three, &of_three, r);
 }

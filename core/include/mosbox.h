@@ -124,7 +124,8 @@ enum mb_packet_flag {
 /* A decoded packet: where its headers are, and the numbers every tool asks
  * for. A frame with UDP tunnels gives several, the outermost first. */
 struct mb_packet {
-    int64_t ts;             /* capture time, ns since 1970; never goes backward in a run */
+    int64_t ts;             /* capture time, ns since 1970; never goes backward in a run: what is up to a minute
+                             * early is held, behind a clock that was set back further times count on */
     const uint8_t *frame;   /* first captured byte (link-layer header) */
     const uint8_t *net;     /* IP header: in the frame, or in the defragmenter's buffer */
     uint64_t number;        /* of the frame in this run, from 1 */

@@ -233,6 +233,7 @@ static int take_indexed(struct pcap_source *s, struct mb__sheet *sheet)
     sheet->count = count;
     sheet->first = s->handed;
     sheet->n = (int)(next - s->handed);
+    sheet->lag = x->lists.lag;
     sheet->latest = x->lists.latest; /* frames behind the last listed one are at the end of the list */
     s->delivered += next - s->handed;
     s->handed = next;

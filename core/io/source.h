@@ -29,7 +29,8 @@ struct mb__sheet {
     const struct mb__listed *listed; /* |count| of them that are in its list, */
     uint32_t count;                  /* at most MB_BURST */
     uint32_t first;                  /* place of the first frame, in the list's terms */
-    int64_t latest;                  /* time of the last frame, mended, unless that is listed */
+    int64_t latest;                  /* time of the last frame, mended, unless that is listed, */
+    int64_t lag;                     /* and of the last one in the list, how far it is ahead of the capture's */
     struct mb_frame own[MB_BURST];   /* room */
 };
 

@@ -40,7 +40,8 @@ struct shared {
     _Atomic uint64_t ended;  /* chunks without bytes so far; likewise */
     uint64_t offset;         /* the reader's: bytes of this source so far */
     uint64_t pen;            /* the reader's: position of the first record that no index has, or LOST; */
-    int64_t latest;          /* the time before it, */
+    int64_t latest;          /* the time before it, and its lag, */
+    int64_t lag;
     bool known;              /* if that is known; whoever wants the next chunk knows it */
     uint64_t listed[CHUNKS]; /* the reader's: one more than the last chunk whose lists are in this room */
     struct chunk chunk[CHUNKS];
@@ -182,6 +183,7 @@ static void look(const struct mb__tap *t, const struct mb__tap_reader *reader, s
     x->last = false;
     x->known = s->known;
     x->lists.latest = s->latest;
+    x->lists.lag = s->lag;
     x->lists.total = 0;
     memset(x->lists.count, 0, sizeof x->lists.count);
     place_lists(t, &x->lists);
@@ -189,6 +191,7 @@ static void look(const struct mb__tap *t, const struct mb__tap_reader *reader, s
     reader->look(reader->arg, p, p + (end - s->pen), x);
     s->pen = x->last ? LOST : x->end;
     s->latest = x->lists.latest;
+    s->lag = x->lists.lag;
     s->known = x->known;
 }
 

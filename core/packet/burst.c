@@ -33,7 +33,7 @@ static inline int64_t take_time(struct mb__decoder *d, int64_t ts, int64_t until
     if (ts >= d->now && ts <= until)
         return d->now = ts;
     d->stats->backward_time += ts < d->now;
-    ts = mb__mend(ts, d->now);
+    ts = mb__mend(ts, d->now, &d->lag);
     mb__decoder_clock(d, ts);
     return ts;
 }

@@ -220,7 +220,24 @@ int mb__decode_walk(struct mb__decoder *d, int link, const struct mb_frame *fram
     return mb__cursor_left(&w.parts) > 0 ? walk_parts(&w, n, frame, number, link) : n;
 }
 
-int64_t mb__decoder_now(const struct mb__decoder *d)
+#define HELD (60 * INT64_C(1000000000)) /* ns that a time may be early without a clock having been set back */
+
+int64_t mb__mend_odd(int64_t ts, int64_t now, int64_t *lag)
 {
+    if (ts > MB__LATEST)
+        return MB__LATEST;
+    if (ts < 0)
+        ts = 0;
+    if (now - ts <= HELD)
+        return now;
+    if (now - (ts + *lag) > HELD)
+        *lag = now - ts;
+    ts += *lag;
+    return ts > MB__LATEST ? MB__LATEST : ts < now ? now : ts;
+}
+
+int64_t mb__decoder_now(const struct mb__decoder *d, int64_t *lag)
+{
+    *lag = d->lag;
     return d->now;
 }

@@ -30,8 +30,8 @@ static inline struct seen look_at(const struct mb__decoder *d, const struct mb__
 
 /* Lists |frame|. Each field once: a copy of the whole would have to wait until the
  * smaller ones are written. */
-static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame, int64_t before, uint32_t place,
-                              struct seen seen)
+static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame, int64_t before, int64_t time,
+                              uint32_t place, struct seen seen)
 {
     out->frame.ts = frame->ts;
     out->frame.data = frame->data;
@@ -41,10 +41,12 @@ static inline void list_frame(struct mb__listed *out, const struct mb_frame *fra
     out->place = (uint16_t)place;
     out->owner = seen.owner;
     out->shape = seen.shape;
-    if (seen.shape == MB__SHAPE_BRIEF)
+    if (seen.shape == MB__SHAPE_BRIEF) {
         mb__brief_copy(&out->brief, frame->data);
-    else
+    } else {
         out->before = before;
+        out->time = time;
+    }
 }
 
 #define LISTED_AHEAD 16 /* entries of a list fetched before they are written: another worker has read them */
@@ -70,14 +72,14 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
     for (uint32_t i = 0; i < workers; i++)
         next[i] = lists->frame[i] + lists->count[i];
     for (uint32_t i = 0; i < n; i++) {
-        const int64_t ts = mb__mend(frames[i].ts, before);
+        const int64_t ts = mb__mend(frames[i].ts, before, &lists->lag);
         const struct seen seen = look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]);
         if (seen.owner != MB__SHARD_ALL && ts <= (before | in_tick)) { /* no tick begins: |ts| is mended */
             __builtin_prefetch(next[seen.owner] + LISTED_AHEAD, 1);
-            list_frame(next[seen.owner]++, &frames[i], before, lists->total + i, seen);
+            list_frame(next[seen.owner]++, &frames[i], before, ts, lists->total + i, seen);
         } else {
             for (uint32_t worker = 0; worker < workers; worker++)
-                list_frame(next[worker]++, &frames[i], before, lists->total + i, seen);
+                list_frame(next[worker]++, &frames[i], before, ts, lists->total + i, seen);
         }
         before = ts;
     }
@@ -89,13 +91,13 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
 }
 
 void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
-                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list)
+                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list, int64_t *lag)
 {
     const bool may_be_short = mb__goes_short(d, link);
-    int64_t before = d->now;
+    int64_t before = mb__decoder_now(d, lag);
     for (uint32_t i = 0; i < n; i++) {
-        const int64_t ts = mb__mend(frames[i].ts, before);
-        list_frame(&list[i], &frames[i], before, i,
+        const int64_t ts = mb__mend(frames[i].ts, before, lag);
+        list_frame(&list[i], &frames[i], before, ts, i,
                    look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]));
         before = ts;
     }
@@ -130,6 +132,11 @@ void mb__decoder_meet(struct mb__decoder *d, uint64_t number, int64_t ts)
 {
     d->frames = number;
     mb__decoder_clock(d, ts);
+}
+
+void mb__decoder_lag(struct mb__decoder *d, int64_t lag)
+{
+    d->lag = lag;
 }
 
 int mb__decode_listed(struct mb__decoder *d, int link, const struct mb__listed *listed, uint8_t source,

@@ -75,27 +75,32 @@ void mb__decode_brief(const struct mb__decoder *d, const struct mb_frame *frame,
 
 struct mb__shards;
 
-/* The time of the newest frame of all bursts, ns. */
-int64_t mb__decoder_now(const struct mb__decoder *d);
+/* The time of the newest frame of all bursts, ns; |*lag|: how far it is ahead of what the capture says. */
+int64_t mb__decoder_now(const struct mb__decoder *d, int64_t *lag);
 /* Lists |n| frames (at most MB_BURST) behind those in |lists|, for each worker of
  * |shards| its own; a tick is 2^|tick_shift| ns. |briefs|: brief frames are told from others, and
  * of them the time before is not told. False: there is no room, and nothing was done. */
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
                      bool briefs, const struct mb_frame *frames, uint32_t n, struct mb__lists *lists);
-/* Lists |n| frames that come next here, whoever owns them. */
+/* Lists |n| frames that come next here, whoever owns them; |*lag|: of the last one. */
 void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
-                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list);
+                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list, int64_t *lag);
 
-/* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. */
-static inline int64_t mb__mend(int64_t ts, int64_t now)
+/* The same for a time that does not come next: see mb__mend(). */
+int64_t mb__mend_odd(int64_t ts, int64_t now, int64_t *lag);
+
+/* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. A time that is a little
+ * early is held. Where a capture's clock was set back, or another begins that is older, its times count from |now|
+ * on: ours are then |*lag| ahead of them, until they have caught up. */
+static inline int64_t mb__mend(int64_t ts, int64_t now, int64_t *lag)
 {
-    return ts > MB__LATEST ? MB__LATEST : ts < now ? now : ts;
+    return ts >= now && ts <= MB__LATEST ? ts : mb__mend_odd(ts, now, lag);
 }
 
 /* The time of a listed frame, mended, ns. */
 static inline int64_t mb__listed_time(const struct mb__listed *listed)
 {
-    return listed->shape == MB__SHAPE_BRIEF ? listed->frame.ts : mb__mend(listed->frame.ts, listed->before);
+    return listed->shape == MB__SHAPE_BRIEF ? listed->frame.ts : listed->time;
 }
 /* Whether it is earlier than the frame before. */
 static inline bool mb__listed_backward(const struct mb__listed *listed)
@@ -105,6 +110,8 @@ static inline bool mb__listed_backward(const struct mb__listed *listed)
 /* The run has come to the frame |number| of time |ts|, mended: what is decoded next is in it,
  * or in none, if others' frames are passed over. */
 void mb__decoder_meet(struct mb__decoder *d, uint64_t number, int64_t ts);
+/* The times of what comes then will be so far behind ours. */
+void mb__decoder_lag(struct mb__decoder *d, int64_t lag);
 /* Decodes the frame that was met, this worker's or everybody's, as mb__decode_burst()
  * does: how many packets are in |out|, which has room for MB__MAX_LAYERS. */
 int mb__decode_listed(struct mb__decoder *d, int link, const struct mb__listed *listed, uint8_t source,

@@ -71,6 +71,7 @@ struct mb__decoder {
     struct mb_stats *stats;
     struct mb__defrag *defrag;
     int64_t now;     /* the clock as decoding sees it, ns: up to a burst or chunk ahead of the engine's */
+    int64_t lag;     /* how far it is ahead of the capture's, see mb__mend() */
     int64_t tick;    /* of that clock, when fragments were last looked through */
     uint64_t frames; /* came before the one at hand */
     struct mb_stats *common; /* of a worker: where what all workers decode is counted */

@@ -10,6 +10,7 @@ A test then compares two short lists that can be read aloud:
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterable
 from itertools import groupby
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 
 from wire import Frame, write_pcap
 
-from mosbox import App, Flow, hook, run
+from mosbox import App, Flow, _core, hook, run
 from mosbox._core import ffi, lib
 
 
@@ -157,8 +158,8 @@ def steps(
     settings: dict[str, Any],
     asked: dict[int, str],
     drops: dict[int, str],
-    every_packet: bool = False,
     scope: str = "",
+    every_packet: bool = False,
 ) -> list[tuple[int, str]]:
     """The lines of a run, each with the number of the frame it came at, from 1."""
     base = PacketSteps if drops or every_packet else Steps
@@ -168,6 +169,35 @@ def steps(
     with tempfile.TemporaryDirectory() as folder:
         pcap = write_pcap(Path(folder) / "frames.pcap", frames, nanoseconds=True)
         return run(kind, read=str(pcap), settings=settings).told
+
+
+def core_program() -> Path | None:
+    """play_case, a C program on the core: that of the build which this Python's core is from."""
+    above = Path(_core.__file__).resolve().parents
+    found = (folder / "core" / "tests" / "play_case" for folder in above)
+    return next((path for path in found if path.is_file()), None)
+
+
+def core_steps(
+    frames: Iterable[Frame],
+    settings: dict[str, Any],
+    asked: dict[int, str],
+    drops: dict[int, str],
+    scope: str = "",
+) -> list[tuple[int, str]]:
+    """The same by core_program(): nothing of the lines is made in Python."""
+    program = core_program()
+    assert program is not None
+    words = [f"set {key} {value}" for key, value in settings.items()]
+    words += [f"scope {scope}"] if scope else []
+    words += [f"{frame} {word}" for frame, word in asked.items()]
+    words += [f"{frame} drop {where}" for frame, where in drops.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        pcap = write_pcap(Path(folder) / "frames.pcap", frames, nanoseconds=True)
+        ran = subprocess.run([program, pcap, *words], capture_output=True, encoding="utf-8")
+    assert ran.returncode == 0, f"{ran.stderr}\n{ran.stdout}"
+    told = (line.split(" ", 1) for line in ran.stdout.splitlines())
+    return [(int(frame), line) for frame, line in told]
 
 
 def lines(

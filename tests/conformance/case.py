@@ -361,9 +361,9 @@ class Case:
 
     # -- playing
 
-    def play(self, every_packet: bool = False) -> str:
-        """The text of the case with the events that were raised. `every_packet`: somebody
-        listens to each packet, which must change nothing."""
+    def play(self, run: Callable[..., list[tuple[int, str]]] = steps) -> str:
+        """The text of the case with the events that were raised. `run` plays the frames, as
+        steps() does."""
         order = list(self.played)
         frames, owner, asked, drops = [], [], {}, {}
         for number in order:
@@ -376,7 +376,7 @@ class Case:
                 if step.drop:
                     drops[len(frames)] = step.drop
         frames.append(Frame(CLOCK, self.now + STEP))
-        told = steps(frames, self.settings, asked, drops, every_packet, self.scope)
+        told = run(frames, self.settings, asked, drops, self.scope)
         out: dict[int, list[str]] = {}
         for index, line in told:
             last = index > len(owner)

@@ -15,7 +15,7 @@ them, the tap fills the checksum in and shows the large segment as it is.
 
     box.py LEFT RIGHT CAPTURE SETTINGS    # JSON: {"seed": 1, "loss": 0.1, ...}
 
-Ends on SIGTERM, and tells its counters as JSON.
+Ends on SIGTERM, and tells its counters as JSON: of all, and of each client port.
 """
 
 from __future__ import annotations
@@ -41,7 +41,19 @@ SOL_PACKET, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 15, 23, 3
 VNET = struct.Struct("=BBHHHH")  # struct virtio_net_hdr of linux/virtio_net.h
 NEEDS_CHECKSUM = 1
 FIN, SYN, RST = 1, 2, 4
-COUNTED = ("in", "out", "lost", "dead", "copied", "corrupt", "forged", "late", "large", "refused")
+COUNTED = (
+    "in",
+    "out",
+    "lost",
+    "dead",
+    "copied",
+    "corrupt",
+    "forged",
+    "late",
+    "large",
+    "refused",
+    "missed",
+)
 
 
 @dataclass
@@ -58,6 +70,7 @@ class Weather:
     lateness: float = 0.02  # by how much, at most
     delay: float = 0
     jitter: float = 0  # more delay, in order
+    missed: float = 0  # data that goes through, and the tap does not see
     dead_after: dict[str, int] = field(default_factory=dict)  # client port -> packets that pass
 
 
@@ -74,6 +87,12 @@ def segment_of(frame: bytes) -> tuple[int, int, int] | None:
         return None
     sport, dport = struct.unpack_from("!HH", frame, at)
     return sport, dport, frame[at + 13]
+
+
+def size_of(frame: bytes) -> int:
+    """Bytes of data in a TCP segment."""
+    at = 54 if frame[12:14] == b"\x86\xdd" else 14 + (frame[14] & 15) * 4
+    return len(frame) - at - (frame[at + 12] >> 4) * 4
 
 
 def with_checksum(frame: bytes, start: int, offset: int) -> bytes:
@@ -122,6 +141,7 @@ class Box:
         self.last_due = {left: 0.0, right: 0.0}
         self.passed: dict[int, int] = defaultdict(int)  # client port -> packets
         self.counts = Counter(dict.fromkeys(COUNTED, 0))
+        self.fates: dict[int, Counter[str]] = defaultdict(Counter)  # client port -> the same
         self.number = 0
 
     def chance(self, probability: float) -> bool:
@@ -135,6 +155,15 @@ class Box:
                 return self.passed[port] > limit
         return False
 
+    def count(self, word: str, frame: bytes) -> None:
+        """What became of a packet; of its connection's FINs, "FIN WORD" as well."""
+        self.counts[word] += 1
+        sport, dport, flags = segment_of(frame) or (0, 0, 0)
+        fates = self.fates[max(sport, dport)]  # a server's port is the lower one
+        fates[word] += 1
+        if flags & FIN:
+            fates["FIN " + word] += 1
+
     def take(self, way_in: socket.socket, data: bytes) -> None:
         """A packet has come: what becomes of it."""
         flags, large, _, _, start, offset = VNET.unpack_from(data)
@@ -142,7 +171,7 @@ class Box:
         if flags & NEEDS_CHECKSUM and not large:
             head, frame = bytes(VNET.size), with_checksum(frame, start, offset)
         segment = segment_of(frame)
-        self.counts["in"] += 1
+        self.count("in", frame)
         if segment is None:
             return self.send(self.out[way_in], head, frame)
         sport, dport, tcp_flags = segment
@@ -150,22 +179,23 @@ class Box:
         control = tcp_flags & (SYN | FIN | RST) and weather.control_loss
         fate = "dead" if self.dead(sport, dport) else "lost"
         if fate == "dead" or self.chance(control or weather.loss):
-            self.counts[fate] += 1
+            self.count(fate, frame)
             return None
         if weather.forged:
             self.forger.watch(frame)
         if not large and not tcp_flags & SYN and self.chance(weather.forged):
-            self.counts["forged"] += 1
+            self.count("forged", frame)
             frames = [(bytes(VNET.size), self.forger.forged(frame)), (head, frame)]
             for one in frames[:: self.random.choice((1, -1))]:
                 self.hold(self.out[way_in], *one)
             return None
         copies = 1 + self.chance(weather.copies)
-        self.counts["copied"] += copies - 1
-        for _ in range(copies):
+        for number in range(copies):
             copy = frame
+            if number > 0:
+                self.count("copied", frame)
             if not large and self.chance(weather.corrupt):
-                self.counts["corrupt"] += 1
+                self.count("corrupt", frame)
                 copy = self.corrupted(frame)
             self.hold(self.out[way_in], head, copy)
 
@@ -178,7 +208,7 @@ class Box:
         weather, now = self.weather, time.monotonic()
         due = now + weather.delay + weather.jitter * self.random.random()
         if self.chance(weather.late):
-            self.counts["late"] += 1
+            self.count("late", frame)
             due += weather.lateness * self.random.random()
         else:
             due = self.last_due[out] = max(due, self.last_due[out])
@@ -193,12 +223,16 @@ class Box:
         except OSError as error:
             if error.errno not in (errno.ENOBUFS, errno.EAGAIN):
                 raise
-            self.counts["refused"] += 1
+            self.count("refused", frame)
             return
-        self.counts["out"] += 1
+        self.count("out", frame)
+        segment = segment_of(frame)
+        data = segment and not segment[2] & (SYN | FIN | RST) and size_of(frame) > 0
+        if data and self.chance(self.weather.missed):
+            return self.count("missed", frame)
         flags, _, _, _, start, offset = VNET.unpack(head)
         if flags & NEEDS_CHECKSUM:
-            self.counts["large"] += 1
+            self.count("large", frame)
             frame = with_checksum(frame, start, offset)
         self.tap.put(frame, time.time_ns())
 
@@ -234,7 +268,7 @@ def main() -> None:
         box = Box([link(left), link(right)], Tap(file), Weather(**json.loads(settings)))
         print("ready", flush=True)
         box.run()
-    print(json.dumps(box.counts), flush=True)
+    print(json.dumps({"counts": box.counts, "fates": box.fates}), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ class Segment:
         """The sequence numbers it takes."""
         return len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
 
+    @property
+    def pair(self) -> frozenset[bytes]:
+        """The ports, whoever sends."""
+        return frozenset((self.ports[:2], self.ports[2:]))
+
     def frame(self) -> bytes:
         """The frame of it, with lengths and checksums that are right."""
         numbers = self.seq % 2**32, self.ack % 2**32
@@ -71,13 +76,16 @@ class Forger:
 
     What a receiver might take is never beyond what the true sender has sent: it would acknowledge
     what the sender does not know of, and only the sender could tell that this is no ACK of his.
+    Nor is it where a FIN is: a byte there would be acknowledged, and the FIN seem to be.
     Nor is there a reset or a FIN that it might take: then one end is gone, the other is not, and
-    what is on its way to either is for nobody to tell.
+    what is on its way to either is for nobody to tell. Nor a SYN when the end has begun: no socket
+    answers it, and what is repeated of the old stream may lie behind its number.
     """
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.sent: dict[bytes, int] = {}  # ports -> one past the highest number sent
+        self.sent: dict[bytes, int] = {}  # ports -> one past the highest byte sent
+        self.ending: set[frozenset[bytes]] = set()  # pairs of ports with a FIN or a reset
         self.kinds: list[Callable[[Segment], None]] = [
             self.content,
             self.overlap,
@@ -95,7 +103,10 @@ class Forger:
         """One that could stand beside this frame."""
         segment = Segment.of(frame)
         sent = self.sent[segment.ports]
-        self.random.choice(self.kinds)(segment)
+        kind = self.random.choice(self.kinds)
+        if kind == self.syn and segment.pair in self.ending:
+            kind = self.content
+        kind(segment)
         beyond = (segment.seq + segment.size - sent) % 2**32
         if 0 < beyond < FAR // 2 and segment.payload:
             segment.payload = segment.payload[:-beyond]
@@ -105,9 +116,11 @@ class Forger:
     def watch(self, frame: bytes) -> None:
         """A host sent this."""
         segment = Segment.of(frame)
-        end = (segment.seq + segment.size) % 2**32
+        end = (segment.seq + segment.size - bool(segment.flags & FIN)) % 2**32
         if 0 < (end - self.sent.get(segment.ports, end - 1)) % 2**32 < FAR:
             self.sent[segment.ports] = end
+        if segment.flags & (FIN | RST):
+            self.ending.add(segment.pair)
 
     def content(self, segment: Segment) -> None:
         segment.payload = self.random.randbytes(len(segment.payload) or self.random.randint(1, 99))
@@ -116,6 +129,7 @@ class Forger:
         size = len(segment.payload) or 100
         segment.seq += self.random.randint(-size, 2 * size)
         segment.payload = self.random.randbytes(self.random.randint(1, size))
+        segment.flags &= ~FIN  # it would be elsewhere
 
     def reset(self, segment: Segment) -> None:
         segment.seq += self.random.choice((-1000, 1000, FAR))

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -24,8 +25,18 @@ from box import Weather
 from talks import Talk
 
 HERE = Path(__file__).parent
-NOT_OVER = {1, 2, 3, 4, 5, 8, 9, 11}  # states in /proc/net/tcp
-TIME_WAIT = 6
+# As /proc/net/tcp numbers them, in mosbox's words.
+STATES = dict(
+    enumerate(
+        (
+            "ESTABLISHED SYN_SENT SYN_RCVD FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED CLOSE_WAIT "
+            "LAST_ACK LISTEN CLOSING SYN_RCVD"
+        ).split(),
+        1,
+    )
+)
+OVER = {"CLOSED", "TIME_WAIT"}
+AT_REST = {*OVER, "ESTABLISHED", "FIN_WAIT_2", "CLOSE_WAIT"}  # nothing more is to be said
 DRAIN, DRAIN_DEAD = 15.0, 1.0  # seconds for the last FINs to be acknowledged
 # The programs are no part of what a sanitizer looks at, and import what lies beside them.
 OWN = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "PYTHONSAFEPATH")}
@@ -49,10 +60,16 @@ class Outcome:
 
     capture: Path
     saw: dict[str, dict[int, dict[str, Any]]]  # side -> number of the talk -> peer.Saw
-    time_wait: dict[str, set[int]]  # side -> client ports of sockets in TIME_WAIT
-    unfinished: set[int]  # client ports of sockets that were not over
+    states: dict[str, dict[int, str]]  # side -> client port -> state of its socket at the end
     counts: dict[str, int]  # of the box
+    fates: dict[int, Counter[str]]  # the same of each client port
     folder: Path
+
+    def state(self, side: str, port: int) -> str:
+        return self.states[side].get(port, "CLOSED")
+
+    def unfinished(self, port: int) -> bool:
+        return any(self.state(side, port) not in OVER for side in self.states)
 
     def received(self, side: str, number: int) -> bytes:
         path = self.folder / f"{number}.{side}"
@@ -136,14 +153,14 @@ def namespaces(climate: Climate) -> Iterator[dict[str, str]]:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
-def sockets(pid: int, side: str) -> dict[int, int]:
-    """Client port -> state, as /proc/net/tcp has it, of the sockets beside a process."""
+def sockets(pid: int, side: str) -> dict[int, str]:
+    """Client port -> state of the sockets beside a process."""
     found = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             _, local, remote, state = line.split()[:4]
             port = local if side == "client" else remote
-            found[int(port.split(":")[1], 16)] = int(state, 16)
+            found[int(port.split(":")[1], 16)] = STATES[int(state, 16)]
     return found
 
 
@@ -193,43 +210,42 @@ def hold(climate: Climate, talks_: list[Talk], seed: int, folder: Path) -> Outco
 
         box = start("box", "box.py", "left", "right", capture, json.dumps(asdict(weather)))
         assert box.line() == "ready"
-        plan = {"seed": seed, "begin": time.time() + 0.7, "talks": [asdict(t) for t in talks_]}
+        plan = {"seed": seed, "begin": time.time() + 1, "talks": [asdict(t) for t in talks_]}
         (folder / "plan.json").write_text(json.dumps(plan))
-        peers = {
-            side: start(side, "peer.py", side, folder / "plan.json", folder)
-            for side in ("server", "client")
-        }
-        assert [peer.line() for peer in peers.values()] == ["ready", "ready"]
+        peers = {}
+        for side in ("server", "client"):  # it listens before anybody calls, however slow it is
+            peers[side] = start(side, "peer.py", side, folder / "plan.json", folder)
+            assert peers[side].line() == "ready"
         saw = {"client": peers["client"].saw()}
         peers["server"].tell("finish")
         saw["server"] = peers["server"].saw()
-        states, unfinished = drained(peers, set(dead))
+        drain(peers, set(dead), {talk.client_port for talk in talks_ if talk.stays})
         time.sleep(0.1 + climate.weather.delay + climate.weather.jitter + climate.weather.lateness)
         box.process.terminate()
-        counts = json.loads(box.line())
-    waiting = {
-        side: {port for port, state in found.items() if state == TIME_WAIT}
-        for side, found in states.items()
-    }
-    return Outcome(capture, saw, waiting, unfinished, counts, folder)
+        told = json.loads(box.line())
+        # Now nothing comes to them any more: they have had just what the capture holds.
+        states = states_now(peers)
+    fates = {int(port): Counter(fates) for port, fates in told["fates"].items()}
+    return Outcome(capture, saw, states, told["counts"], fates, folder)
 
 
-def drained(
-    peers: dict[str, Program], dead: set[int]
-) -> tuple[dict[str, dict[int, int]], set[int]]:
-    """Waits until no socket is left that will still say something; the states then. Not so
-    long where the network is dead."""
+def states_now(peers: dict[str, Program]) -> dict[str, dict[int, str]]:
+    # `ip netns exec` becomes the program it runs: the process is in the namespace.
+    return {side: sockets(peer.process.pid, side) for side, peer in peers.items()}
+
+
+def drain(peers: dict[str, Program], dead: set[int], stay: set[int]) -> None:
+    """Waits until no socket is left that will still say something. Not so long where the network
+    is dead."""
     begin = time.monotonic()
     while True:
-        # `ip netns exec` becomes the program it runs: the process is in the namespace.
-        states = {side: sockets(peer.process.pid, side) for side, peer in peers.items()}
         open_ = {
             port
-            for found in states.values()
+            for found in states_now(peers).values()
             for port, state in found.items()
-            if state in NOT_OVER and port >= talks.FIRST_PORT
+            if port >= talks.FIRST_PORT and state not in (AT_REST if port in stay else OVER)
         }
         waited = time.monotonic() - begin
         if not open_ or waited > DRAIN or (waited > DRAIN_DEAD and open_ <= dead):
-            return states, open_
+            return
         time.sleep(0.1)

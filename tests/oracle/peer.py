@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import select
 import socket
 import struct
@@ -34,6 +35,7 @@ NO_CONNECTION: dict[int | None, str] = {
     errno.EADDRNOTAVAIL: "busy",
 }
 TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT = 18, 23, 30
+NOT_SENT = 144  # where struct tcp_info of linux/tcp.h has tcpi_notsent_bytes
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Saw:
     gave_up: bool = False  # its time was over
     left: bool = False  # closed, or aborted, before it was told of an end
     aborted: bool = False
+    fin_waited: bool = False  # behind what was not sent yet
     received: int = 0
     over: float = 0  # seconds after the beginning
 
@@ -118,7 +121,7 @@ class Side(threading.Thread):
         self.reader.start()
         try:
             steps = self.end.steps
-            if not any(verb in ("close", "abort") for verb, _ in steps):
+            if not any(verb in ("close", "abort", "stay") for verb, _ in steps):
                 steps = [*steps, ("eof", 0), ("close", 0)]
             for verb, number in steps:
                 getattr(self, verb)(number)
@@ -163,14 +166,27 @@ class Side(threading.Thread):
         time.sleep(max(self.begin + seconds - time.time(), 0))
 
     def shutdown(self, _: float) -> None:
+        waiting = self.not_sent()
         self.sock.shutdown(socket.SHUT_WR)
+        self.saw.fin_waited = waiting > 0 or self.not_sent() > 0
+
+    def not_sent(self) -> int:
+        """Numbers that the kernel has not sent once."""
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, NOT_SENT + 4)
+        return int.from_bytes(info[NOT_SENT:], sys.byteorder)
 
     def close(self, _: float) -> None:
         self._stop.send(b"x")
         self.reader.join()
         self.look_at_rest()
+        self.saw.fin_waited |= self.not_sent() > 0
         self.saw.left = not (self.saw.eof or self.saw.reset)
         self.sock.close()
+
+    def stay(self, _: float) -> None:
+        """No more is read, but the socket lives as long as this program."""
+        os.dup(self.sock.fileno())
+        self.close(0)
 
     def abort(self, _: float) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -201,8 +217,9 @@ class Peer:
 
     def play(self, sock: socket.socket, talk: Talk) -> None:
         """One talk to its end."""
-        patience = int(talk.patience * 1000)
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)
+        if not talk.stays:
+            patience = int(talk.patience * 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, talk.number % 2)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, talk.end(self.side).inline)
         if talk.keep_alive:

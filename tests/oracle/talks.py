@@ -10,8 +10,9 @@ A talk is one connection with a script for each end. A script is a list of steps
     sleep S, at S   for S seconds; until S seconds after the beginning of all
     shutdown 0  no more from here: FIN
     close 0, abort 0    the socket is given back; with a reset (SO_LINGER 0)
+    stay 0      no more is read or said, and the socket stays until all is over
 
-A script without `close` or `abort` ends with `eof`, `close`.
+A script without one of the last three ends with `eof`, `close`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,18 @@ class Talk:
 
     def end(self, side: str) -> End:
         return self.client if side == "client" else self.server
+
+    @property
+    def stays(self) -> bool:
+        """Whether there are sockets that nobody closes."""
+        return any(verb == "stay" for end in (self.client, self.server) for verb, _ in end.steps)
+
+    @property
+    def polite(self) -> bool:
+        """Whether each end hears the other out, and all is one stream on ports of its own."""
+        steps = [*self.client.steps, *self.server.steps]
+        rude = any(verb in ("abort", "close", "urgent") for verb, _ in steps)
+        return not rude and not self.dead_after and self.after is None
 
     def content(self, seed: int, side: str) -> bytes:
         """What an end has to say."""
@@ -199,6 +212,22 @@ class Kinds:
         first, second = (End([("send", self.size())]) for _ in range(2))
         packets = self.random.randint(1, 40)
         return Talk("abandoned", first, second, patience=SHORT_PATIENCE, dead_after=packets)
+
+    def stay(self) -> Talk:
+        """Left open, or with one FIN or two."""
+        ask, answer, stay = self.size() // 50 + 1, self.size() // 4, ("stay", 0)
+        client = End([("send", ask), ("wait", answer), *self.maybe(("shutdown", 0)), stay])
+        server = End([("wait", ask), ("send", answer), *self.maybe(("shutdown", 0)), stay])
+        return self.swap(Talk("left open", client, server))
+
+    def cut_off(self) -> Talk:
+        """The network goes dead, and the sockets stay as they are."""
+        end: list[Step] = [("sleep", 1), ("stay", 0)]
+        first, second = (
+            End([("send", self.size() // 50), *self.maybe(("shutdown", 0)), *end]) for _ in range(2)
+        )
+        packets = self.random.randint(4, 14)
+        return Talk("cut off", first, second, patience=SHORT_PATIENCE, dead_after=packets)
 
     def idle(self) -> Talk:
         """Keep-alives in between."""

@@ -335,6 +335,15 @@ uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side)
     return h == NULL || h->first == NULL ? UINT64_MAX : h->first->offset;
 }
 
+bool mb__stream_holds(const struct mb_flow *flow, int side, uint64_t begin, uint64_t end)
+{
+    const struct half *h = half_of(flow, side);
+    const struct piece *p = h == NULL ? NULL : h->first;
+    while (p != NULL && end_of(p) < end)
+        p = p->next;
+    return p != NULL && p->offset <= begin;
+}
+
 uint64_t mb__stream_pending(const struct mb_flow *flow, int side)
 {
     const struct half *h = half_of(flow, side);

@@ -80,6 +80,8 @@ void mb__stream_taken(struct mb__stream_config *c, struct mb_flow *flow, int sid
 struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const struct mb_flow *but, bool settled);
 /* Offset of the first pending piece, UINT64_MAX if there is none. */
 uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side);
+/* Whether [|begin|, |end|) lies in one pending piece. */
+bool mb__stream_holds(const struct mb_flow *flow, int side, uint64_t begin, uint64_t end);
 /* Pending bytes. */
 uint64_t mb__stream_pending(const struct mb_flow *flow, int side);
 /* The byte at |offset|, not delivered yet, is not part of the stream. Of several

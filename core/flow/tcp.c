@@ -3,6 +3,7 @@
 #include "flow/tcp.h"
 
 #include "flow/advance.h"
+#include "flow/stream.h"
 #include "packet/packet.h"
 
 /* How far from the expected number a segment may be when no window is known:
@@ -376,6 +377,13 @@ static bool awaits_syn(const struct mb_endpoint *from, const struct mb_endpoint 
            from->snd_max == 0;
 }
 
+/* Whether a segment's numbers are all of bytes that wait in one piece. */
+static bool is_held(const struct mb_flow *flow, int side, int64_t offset, const struct mb_packet *p)
+{
+    return offset > (int64_t)flow->end[side].next &&
+           mb__stream_holds(flow, side, (uint64_t)offset, (uint64_t)offset + segment_len(p));
+}
+
 /* Where a segment lies in sequence space, and what that moves. */
 static void send_segment(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
@@ -399,7 +407,9 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
     step->probe = probes_window(flow, from, p);
     if (passes_fin(from, p))
         take_fin_back(from);
-    if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
+    if (p->tcp_flags & MB_TCP_FIN && is_held(flow, side, step->offset, p)) {
+        /* Linux throws away a segment all of which, its FIN too, is bytes that wait behind a hole */
+    } else if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
         bool new = mb__seq_diff(end, next_expected(from)) > 0;
         if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {
             from->snd_nxt = end;

@@ -6,9 +6,9 @@
  *             run 1: frame by frame, one seed        run 2: in bursts, another seed
  *                        +------------- the same events? -------------+
  *
- * The input's bytes choose what each packet does (see enum act). Payload is a
- * function of the sequence number, so that whatever is delivered can be judged
- * byte by byte; or, by option, snippets of protocols, for the parsers.
+ * The first four bytes are options: limits, tight or not, and what the listener asks
+ * for and does. At every event and after every frame all that is kept is within the
+ * limits that were set.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -16,253 +16,9 @@
 
 #include "engine.h"
 #include "io/source.h"
+#include "traffic.h"
 
-#define CONVERSATIONS 4
-#define MAX_FRAMES 300
-#define MAX_BODY 600
-#define LINK_RAW 101
-#define MS 1000000LL
-
-/* ---- traffic: input bytes become a capture --------------------------------- */
-
-enum act {
-    ACT_DATA, /* the next bytes of a side */
-    ACT_OPEN, /* a step of the handshake */
-    ACT_BENT, /* a segment with every field moved off its place */
-    ACT_CLOSE,
-    ACT_DATAGRAM,
-    ACT_WAIT,
-    ACT_FRAGMENTS, /* the last packet again, in fragments */
-    ACT_JUNK,      /* a frame of input bytes */
-};
-
-struct conversation {
-    uint32_t next[2]; /* sequence number each side sends next */
-};
-
-struct traffic {
-    struct conversation conversation[CONVERSATIONS];
-    struct mb__cursor in;
-    bool keyed;        /* payload is a function of the sequence number */
-    int64_t ts;
-    unsigned frames;
-    uint8_t *pcap;
-    size_t len, room;
-    uint8_t last[MAX_BODY + 100]; /* the last datagram */
-    size_t last_len;
-    unsigned ip_id;
-};
-
-static uint8_t next_byte(struct traffic *t)
-{
-    uint8_t b = 0;
-    mb__cursor_u8(&t->in, &b);
-    return b;
-}
-
-/* The byte that has sequence number |seq|, whoever sends it. */
-static uint8_t keyed_byte(uint32_t seq)
-{
-    return (uint8_t)(seq * 31 + (seq >> 8) * 17 + 3);
-}
-
-static void put(struct traffic *t, const void *bytes, size_t len)
-{
-    if (t->len + len > t->room) {
-        t->room = 2 * (t->len + len);
-        t->pcap = realloc(t->pcap, t->room);
-        assert(t->pcap != NULL);
-    }
-    memcpy(t->pcap + t->len, bytes, len);
-    t->len += len;
-}
-
-static void put_frame(struct traffic *t, const uint8_t *frame, size_t len)
-{
-    if (t->frames++ >= MAX_FRAMES)
-        return;
-    uint32_t head[4] = {(uint32_t)(t->ts / 1000000000), (uint32_t)(t->ts % 1000000000), (uint32_t)len, (uint32_t)len};
-    put(t, head, sizeof head);
-    put(t, frame, len);
-}
-
-/* Header and |len| bytes of |body| as one datagram of conversation |c|. The
- * odd conversations speak IPv6. */
-static void put_ip(struct traffic *t, int c, int side, uint8_t proto, const uint8_t *body, size_t len)
-{
-    uint8_t *b = t->last;
-    size_t head = c & 1 ? 40 : 20;
-    memset(b, 0, head);
-    if (c & 1) {
-        b[0] = 0x60;
-        mb__put_be16(b + 4, (uint16_t)len);
-        b[6] = proto;
-        b[7] = 64;
-        b[8] = b[24] = 0xfd;
-        b[23] = (uint8_t)(side == 0 ? 1 : 9);
-        b[39] = (uint8_t)(side == 0 ? 9 : 1);
-    } else {
-        b[0] = 0x45;
-        mb__put_be16(b + 2, (uint16_t)(20 + len));
-        mb__put_be16(b + 4, (uint16_t)++t->ip_id);
-        b[8] = 64;
-        b[9] = proto;
-        mb__put_be32(b + 12, side == 0 ? 0x0a000001 : 0x0a000009);
-        mb__put_be32(b + 16, side == 0 ? 0x0a000009 : 0x0a000001);
-    }
-    memcpy(b + head, body, len);
-    t->last_len = head + len;
-    put_frame(t, b, t->last_len);
-}
-
-/* Payload of |len| bytes whose first has sequence number |seq|. */
-static void fill(struct traffic *t, uint8_t *b, size_t len, uint32_t seq)
-{
-    static const char *const snippets[] = {
-        "GET /a HTTP/1.1\r\nHost: x.example\r\n\r\n",
-        "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-        "SSH-2.0-x\r\n",
-        "\x16\3\1\0\x2e\1\0\0\x2a\3\3" "0123456789abcdef0123456789abcdef" "\0\0\2\x13\1\1",
-        "\0\1\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1",
-    };
-    if (t->keyed) {
-        for (size_t i = 0; i < len; i++)
-            b[i] = keyed_byte(seq + (uint32_t)i);
-        return;
-    }
-    const char *text = snippets[len % 6];
-    size_t part = strlen(text) < len ? strlen(text) : len;
-    memset(b, 'x', len);
-    memcpy(b, text, part);
-    if (len > 250 && mb__cursor_left(&t->in) >= 32)
-        memcpy(b + len - 32, mb__cursor_take(&t->in, 32), 32);
-}
-
-static const uint16_t ports[2] = {4000, 80}; /* of the first conversation */
-
-static void put_tcp(struct traffic *t, int c, int side, uint8_t flags, uint32_t seq, uint32_t ack, size_t len)
-{
-    uint8_t b[MAX_BODY + 20] = {0};
-    mb__put_be16(b, (uint16_t)(ports[side] + c));
-    mb__put_be16(b + 2, (uint16_t)(ports[!side] + c));
-    mb__put_be32(b + 4, seq);
-    mb__put_be32(b + 8, flags & MB_TCP_ACK ? ack : 0);
-    b[12] = 5 << 4;
-    b[13] = flags;
-    mb__put_be16(b + 14, 60000);
-    mb__put_be16(b + 18, flags & MB_TCP_URG ? (uint16_t)(seq % 301) : 0);
-    fill(t, b + 20, len, seq + !!(flags & MB_TCP_SYN));
-    put_ip(t, c, side, 6, b, 20 + len);
-}
-
-static void act_open(struct traffic *t, int c, int side)
-{
-    struct conversation *v = &t->conversation[c];
-    uint8_t how = next_byte(t);
-    if (how & 1) /* another incarnation */
-        v->next[side] += 100000u * how;
-    uint8_t flags = side == 0 ? MB_TCP_SYN : MB_TCP_SYN | MB_TCP_ACK;
-    size_t len = how & 2 ? how : 0;
-    put_tcp(t, c, side, flags, v->next[side], v->next[!side], len);
-    v->next[side] += 1 + (how & 4 ? (uint32_t)len : 0);
-}
-
-static void act_data(struct traffic *t, int c, int side)
-{
-    struct conversation *v = &t->conversation[c];
-    uint8_t size = next_byte(t);
-    size_t len = size < 200 ? size : size * 2u;
-    put_tcp(t, c, side, MB_TCP_ACK, v->next[side], v->next[!side], len);
-    v->next[side] += (uint32_t)len;
-}
-
-static void act_bent(struct traffic *t, int c, int side)
-{
-    struct conversation *v = &t->conversation[c];
-    uint8_t flags = next_byte(t), size = next_byte(t), scale = next_byte(t);
-    int8_t seq = (int8_t)next_byte(t), ack = (int8_t)next_byte(t);
-    uint32_t unit = 1u << (scale & 15), ack_unit = 1u << (scale >> 4);
-    put_tcp(t, c, side, flags, v->next[side] + (uint32_t)seq * unit, v->next[!side] + (uint32_t)ack * ack_unit, size);
-}
-
-static void act_close(struct traffic *t, int c, int side)
-{
-    struct conversation *v = &t->conversation[c];
-    uint8_t how = next_byte(t);
-    if (how & 1) {
-        put_tcp(t, c, side, MB_TCP_RST | MB_TCP_ACK, v->next[side], v->next[!side], 0);
-        return;
-    }
-    put_tcp(t, c, side, MB_TCP_FIN | MB_TCP_ACK, v->next[side], v->next[!side], how);
-    v->next[side] += how + 1u;
-}
-
-static void act_datagram(struct traffic *t, int c, int side)
-{
-    uint8_t b[MAX_BODY] = {0}, size = next_byte(t);
-    mb__put_be16(b, (uint16_t)(side == 0 ? 5000 : 53));
-    mb__put_be16(b + 2, (uint16_t)(side == 0 ? 53 : 5000));
-    mb__put_be16(b + 4, (uint16_t)(8 + size));
-    fill(t, b + 8, size, size);
-    put_ip(t, c, side, size & 1 ? 17 : size & 2 ? 1 : 132, b, 8u + size);
-}
-
-/* An IPv4 datagram in fragments of 8 to 128 bytes, some of them not there. */
-static void act_fragments(struct traffic *t)
-{
-    uint8_t how = next_byte(t), missing = next_byte(t), b[sizeof t->last];
-    if (t->last_len < 28 || t->last[0] != 0x45 || t->last[6] != 0)
-        return;
-    size_t step = 8u * (1 + (how & 15)), body = t->last_len - 20, n = (body + step - 1) / step;
-    mb__put_be16(t->last + 4, (uint16_t)++t->ip_id);
-    for (size_t i = 0; i < n; i++) {
-        size_t at = step * (how & 16 ? n - 1 - i : i), len = body - at < step ? body - at : step;
-        if (how & 32 && i == missing % n)
-            continue;
-        memcpy(b, t->last, 20);
-        memcpy(b + 20, t->last + 20 + at, len);
-        mb__put_be16(b + 2, (uint16_t)(20 + len));
-        mb__put_be16(b + 6, (uint16_t)(at / 8 | (at + len < body ? 0x2000 : 0)));
-        put_frame(t, b, 20 + len);
-    }
-}
-
-static void act_junk(struct traffic *t)
-{
-    size_t len = next_byte(t) & 63;
-    const uint8_t *b = mb__cursor_take(&t->in, len);
-    if (b != NULL)
-        put_frame(t, b, len);
-}
-
-static void act(struct traffic *t, uint8_t op)
-{
-    int c = op & 3, side = op >> 2 & 1;
-    t->ts += MS;
-    switch ((enum act)(op >> 3 & 7)) {
-    case ACT_DATA: act_data(t, c, side); break;
-    case ACT_OPEN: act_open(t, c, side); break;
-    case ACT_BENT: act_bent(t, c, side); break;
-    case ACT_CLOSE: act_close(t, c, side); break;
-    case ACT_DATAGRAM: act_datagram(t, c, side); break;
-    case ACT_WAIT: t->ts += MS << (op & 7) * 3; break;
-    case ACT_FRAGMENTS: act_fragments(t); break;
-    case ACT_JUNK: act_junk(t); break;
-    }
-}
-
-static void make_traffic(struct traffic *t)
-{
-    static const uint32_t head[6] = {0xa1b23c4d, 2 | 4 << 16, 0, 0, 65535, LINK_RAW};
-    put(t, head, sizeof head);
-    t->ts = 1000 * 1000 * MS;
-    for (int c = 0; c < CONVERSATIONS; c++) /* the last one wraps round soon */
-        t->conversation[c] = (struct conversation){{0u - 300u * (c == 3), 0x7ffffff0u * (unsigned)c}};
-    uint8_t op;
-    while (t->frames < MAX_FRAMES && mb__cursor_u8(&t->in, &op))
-        act(t, op);
-}
+#define LEAST_TABLE 20480 /* bytes of a flow table and wheel before they grow */
 
 /* ---- a run: what is heard is judged and remembered -------------------------- */
 
@@ -280,6 +36,7 @@ struct told {
 struct run {
     struct mb_engine *e;
     struct mb_monitor *monitor;
+    struct mb_config config; /* as it was asked for */
     const struct traffic *traffic;
     uint64_t hash;     /* of all that was heard */
     uint64_t started, ended, newest, gap_bytes;
@@ -317,9 +74,36 @@ static void give_back(void *user)
 /* Whether the payload of |flow| is a function of the sequence number: not if the flow was made of junk. */
 static bool is_keyed(const struct run *r, const struct mb_flow *flow)
 {
-    int a = flow->end[MB_CLIENT].port, b = flow->end[MB_SERVER].port;
-    int c = a < b ? a - ports[1] : b - ports[1];
-    return r->traffic->keyed && flow->ip_proto == 6 && c >= 0 && c < CONVERSATIONS && a + b == ports[0] + ports[1] + 2 * c;
+    const uint8_t *addr = flow->end[MB_CLIENT].addr.byte;
+    bool host = flow->ip_version == 4 ? memcmp(addr + 12, net_v4, sizeof net_v4) == 0
+                                      : memcmp(addr, net_v6, sizeof net_v6) == 0;
+    return r->traffic->keyed && flow->ip_proto == 6 && host;
+}
+
+/* What is kept is within its limits, whatever the engine has made of those. */
+static void check_limits(const struct run *r)
+{
+    const struct mb_config *c = &r->config;
+    struct mb_stats s;
+    mb_engine_stats(r->e, &s);
+    assert(r->started - r->ended <= c->max_flows && s.flows_active <= c->max_flows && s.flows_peak <= c->max_flows);
+    assert(s.flow_memory <= c->max_memory / 2 + LEAST_TABLE);
+    assert(r->e->waiting.used <= c->max_memory / 8 && r->e->parsing.used <= c->max_memory / 4);
+    assert(r->e->fragments.used <= c->max_memory / 8);
+    assert(s.stream_memory <= s.stream_memory_peak && s.stream_memory_peak <= c->max_memory / 2);
+}
+
+/* No stream holds what is on no account. */
+static void check_accounts(const struct run *r)
+{
+    uint64_t held = 0;
+    for (const struct mb_flow *flow = NULL; (flow = mb__flows_each(&r->e->flows, flow)) != NULL;)
+        for (int side = 0; side < 2; side++) {
+            struct mb_buffer_info info;
+            assert(mb_stream_info(flow, side, &info) == 0);
+            held += info.memory;
+        }
+    assert(held <= r->e->waiting.used + r->e->parsing.used);
 }
 
 static void check_bytes(const struct run *r, const struct mb_event *ev, const uint8_t *data, uint64_t len)
@@ -331,7 +115,7 @@ static void check_bytes(const struct run *r, const struct mb_event *ev, const ui
         assert(data[i] == keyed_byte(seq + (uint32_t)i));
 }
 
-static void check_stream(const struct mb_flow *flow, int side)
+static void check_stream(const struct run *r, const struct mb_flow *flow, int side)
 {
     struct mb_fragment list[64];
     struct mb_buffer_info info;
@@ -345,6 +129,7 @@ static void check_stream(const struct mb_flow *flow, int side)
         pending += list[i].len;
     }
     assert(n > 64 || (pending == info.pending && last <= info.highest));
+    assert(info.pending + n * MB__PIECE_OVERHEAD <= r->config.max_stream_bytes);
 }
 
 /* An event about bytes of a TCP stream: it begins where the last one ended. */
@@ -405,6 +190,7 @@ static int on_event(struct mb_event *ev, void *arg)
     struct run *r = arg;
     remember_event(r, ev);
     assert(ev->engine == r->e && ev->base < MB_EV_BUILTIN);
+    check_limits(r);
     if (ev->flow == NULL)
         return 0;
     struct told *told = mb_flow_user(ev->flow, r->monitor);
@@ -457,29 +243,36 @@ static int on_event(struct mb_event *ev, void *arg)
     default:
         break;
     }
-    check_stream(ev->flow, 0);
-    check_stream(ev->flow, 1);
+    check_stream(r, ev->flow, 0);
+    check_stream(r, ev->flow, 1);
     meddle(r, told, ev);
     return 0;
 }
 
+static void configure(struct mb_config *config, const uint8_t option[4], uint64_t seed)
+{
+    mb_config_init(config);
+    config->seed = seed;
+    config->max_flows = option[0] & 1 ? 3 : 1000;
+    config->max_stream_bytes = option[0] & 2 ? 700 : 100000;
+    config->max_memory = option[0] & 4 ? 3000 : option[3] & 64 ? 20000 : 1 << 24;
+    config->max_fragments = option[0] & 8 ? 2 : 100;
+    config->midstream = !(option[0] & 16);
+    config->async_oneside = option[0] >> 5 & 1;
+    config->overlap = (option[1] >> 4) % MB_OVERLAP_COUNT;
+    config->reassemble = !(option[0] & 128) || (option[1] & 1);
+    config->urgent = option[3] & 1;
+    config->table_full = (option[3] >> 1 & 3) % 3;
+    config->key_tunnel = option[3] >> 3 & 1;
+    config->icmp_joins = option[3] >> 4 & 1;
+    config->max_tunnels = option[3] & 32 ? 1 : 4;
+}
+
 static void start(struct run *r, const struct traffic *t, const uint8_t option[4], uint64_t seed)
 {
-    struct mb_config config;
-    mb_config_init(&config);
-    config.seed = seed;
-    config.max_flows = option[0] & 1 ? 3 : 1000;
-    config.max_stream_bytes = option[0] & 2 ? 700 : 100000;
-    config.max_memory = option[0] & 4 ? 3000 : 1 << 24;
-    config.max_fragments = option[0] & 8 ? 2 : 100;
-    config.midstream = !(option[0] & 16);
-    config.async_oneside = option[0] >> 5 & 1;
-    config.overlap = (option[1] >> 4) % MB_OVERLAP_COUNT;
-    config.reassemble = !(option[0] & 128) || (option[1] & 1);
-    config.urgent = option[3] & 1;
-    config.table_full = (option[3] >> 1 & 3) % 3;
     *r = (struct run){.traffic = t, .meddle = option[2]};
-    r->e = mb_engine_new(&config, NULL);
+    configure(&r->config, option, seed);
+    r->e = mb_engine_new(&r->config, NULL);
     assert(r->e != NULL);
     r->monitor = mb_monitor_new(r->e, "fuzz", NULL);
     assert(r->monitor != NULL);
@@ -530,6 +323,8 @@ static void run_frames(struct run *r, const struct traffic *t)
         frame.data = copy;
         assert(mb_engine_frame(r->e, LINK_RAW, &frame) == 0);
         free(copy);
+        check_limits(r);
+        check_accounts(r);
         at += 16 + head[2];
     }
 }
@@ -553,6 +348,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (option == NULL)
         return 0;
     t.keyed = !(option[1] & 4);
+    t.wide = option[3] & 128;
     make_traffic(&t);
     start(&one, &t, option, 1);
     run_frames(&one, &t);

@@ -8,13 +8,11 @@
  *                     counter of mb_stats says that something was let go
  *       freed:   nothing is left
  *   until a run makes fewer than N.
- *
- * The linker hands every allocation of the core to the functions __wrap_* here.
  */
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <zlib.h>
 
+#include "fault.h"
 #include "frame.h"
 #include "io/source.h"
 #include "rule_builder.h"
@@ -23,84 +21,6 @@
 #include <hs.h>
 
 #define SECOND 1000000000LL
-
-/* ---- the faults ------------------------------------------------------------- */
-
-static long fault_in;   /* allocations until the one that fails; 0: none is to fail */
-static bool fault_goes_on;
-static bool faulted;
-static long live;       /* blocks not given back, */
-static size_t mapped;   /* and bytes of mappings, which may go back in parts */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void __real_free(void *p);
-void *__real_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset);
-int __real_munmap(void *at, size_t len);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-char *__wrap_strdup(const char *text);
-void __wrap_free(void *p);
-void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset);
-int __wrap_munmap(void *at, size_t len);
-
-static bool fails(void)
-{
-    if (fault_in == 0 || --fault_in > 0)
-        return false;
-    faulted = true;
-    fault_in = fault_goes_on ? 1 : 0;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    void *p = fails() ? NULL : __real_malloc(size);
-    live += p != NULL;
-    return p;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    void *p = fails() ? NULL : __real_calloc(n, size);
-    live += p != NULL;
-    return p;
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    void *grown = fails() ? NULL : __real_realloc(p, size);
-    live += p == NULL && grown != NULL;
-    return grown;
-}
-
-char *__wrap_strdup(const char *text)
-{
-    size_t size = strlen(text) + 1;
-    char *copy = __wrap_malloc(size);
-    return copy == NULL ? NULL : memcpy(copy, text, size);
-}
-
-void __wrap_free(void *p)
-{
-    live -= p != NULL;
-    __real_free(p);
-}
-
-void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset)
-{
-    void *p = fails() ? MAP_FAILED : __real_mmap64(at, len, prot, flags, fd, offset);
-    mapped += p != MAP_FAILED ? len : 0;
-    return p;
-}
-
-int __wrap_munmap(void *at, size_t len)
-{
-    mapped -= len;
-    return __real_munmap(at, len);
-}
 
 /* ---- the traffic: all that makes the core keep something --------------------- */
 
@@ -509,13 +429,6 @@ static void run_once(const struct mb_rules *rules, long n)
 }
 
 /* ---- the tests ---------------------------------------------------------------- */
-
-static void arm(long n, bool goes_on)
-{
-    fault_in = n;
-    fault_goes_on = goes_on;
-    faulted = false;
-}
 
 static void test_rules(void)
 {

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fault -- allocations that fail when a test says so, and what was not given back
+ *
+ *     arm(3, false);     the third allocation from here on fails; (3, true): so do all after it
+ *     ...                faulted: it has come to that
+ *     arm(0, false);     none fails
+ *
+ * The linker hands every allocation of the core to the functions __wrap_* here,
+ * and the files that rings are made of. Libraries' own (zlib, libpcap, pcre2) it
+ * does not, so that these never fail; Hyperscan takes an allocator.
+ */
+#ifndef MB_TEST_FAULT_H
+#define MB_TEST_FAULT_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static long fault_in;   /* allocations until the one that fails; 0: none is to fail */
+static bool fault_goes_on;
+static bool faulted;
+static long live;       /* blocks not given back, */
+static size_t mapped;   /* and bytes of mappings, which may go back in parts */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void __real_free(void *p);
+void *__real_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset);
+int __real_munmap(void *at, size_t len);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+char *__wrap_strdup(const char *text);
+void __wrap_free(void *p);
+void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset);
+int __wrap_munmap(void *at, size_t len);
+int __real_memfd_create(const char *name, unsigned flags);
+int __wrap_memfd_create(const char *name, unsigned flags);
+
+static bool fails(void)
+{
+    if (fault_in == 0 || --fault_in > 0)
+        return false;
+    faulted = true;
+    fault_in = fault_goes_on ? 1 : 0;
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    void *p = fails() ? NULL : __real_malloc(size);
+    live += p != NULL;
+    return p;
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    void *p = fails() ? NULL : __real_calloc(n, size);
+    live += p != NULL;
+    return p;
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    void *grown = fails() ? NULL : __real_realloc(p, size);
+    live += p == NULL && grown != NULL;
+    return grown;
+}
+
+char *__wrap_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = __wrap_malloc(size);
+    return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+void __wrap_free(void *p)
+{
+    live -= p != NULL;
+    __real_free(p);
+}
+
+void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    void *p = fails() ? MAP_FAILED : __real_mmap64(at, len, prot, flags, fd, offset);
+    mapped += p != MAP_FAILED && !(flags & MAP_FIXED) ? len : 0; /* fixed: over another one */
+    return p;
+}
+
+int __wrap_munmap(void *at, size_t len)
+{
+    mapped -= len;
+    return __real_munmap(at, len);
+}
+
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+    if (!fails())
+        return __real_memfd_create(name, flags);
+    errno = EMFILE;
+    return -1;
+}
+
+static void arm(long n, bool goes_on)
+{
+    fault_in = n;
+    fault_goes_on = goes_on;
+    faulted = false;
+}
+
+#endif

@@ -28,6 +28,7 @@
 #define MAX_DATAGRAM 1000 /* in tunnels */
 #define TUNNEL 70         /* bytes that one takes, IPv6 header included, at most */
 #define LINK_RAW 101
+#define LINK_ETHERNET 1
 #define MS 1000000LL
 
 enum act {
@@ -72,6 +73,8 @@ struct traffic {
     struct mb__cursor in;
     bool keyed; /* payload is a function of the sequence number */
     bool wide;  /* the acts from ACT_STYLE on may come */
+    int link;   /* of the capture; of one in Ethernet, frames that are not IP would be other ones */
+    bool ip;    /* so there are none */
     int64_t ts;
     unsigned frames;
     uint8_t *pcap;
@@ -116,6 +119,17 @@ static void put_frame(struct traffic *t, const uint8_t *frame, size_t len)
     put(t, frame, len);
 }
 
+/* Fills in the sum of the IPv4 header at |h|, without which no packet goes the short way. */
+static void put_sum(uint8_t *h)
+{
+    uint32_t sum = 0;
+    mb__put_be16(h + 10, 0);
+    for (int i = 0; i < 20; i += 2)
+        sum += mb__be16(h + i);
+    sum = (sum & 0xffff) + (sum >> 16);
+    mb__put_be16(h + 10, (uint16_t)~(sum + (sum >> 16)));
+}
+
 /* How the addresses of both hosts begin; the last byte is 1 or 9. */
 static const uint8_t net_v4[3] = {10}, net_v6[15] = {0xfd};
 
@@ -143,6 +157,8 @@ static void put_ip(struct traffic *t, int c, int side, uint8_t proto, const uint
         memcpy(end, c & 1 ? net_v6 : net_v4, address - 1);
         end[address - 1] = side == i ? 1 : 9;
     }
+    if (!(c & 1))
+        put_sum(b);
     memcpy(b + head, body, len);
     t->last_len = head + len;
     put_frame(t, b, t->last_len);
@@ -321,6 +337,7 @@ static void put_fragment(struct traffic *t, size_t at, size_t len, bool more)
         mb__put_be16(b + 2, (uint16_t)(20 + len));
         mb__put_be16(b + 4, (uint16_t)t->ip_id);
         mb__put_be16(b + 6, (uint16_t)(at / 8 | (more ? 0x2000 : 0)));
+        put_sum(b);
     }
     put_frame(t, b, head + len);
 }
@@ -356,7 +373,8 @@ static void act_junk(struct traffic *t)
 {
     size_t len = next_byte(t) & 63;
     const uint8_t *b = mb__cursor_take(&t->in, len);
-    if (b != NULL && !(t->keyed && names_host(b, len)))
+    bool ip = len > 0 && b != NULL && (b[0] >> 4 == 4 || b[0] >> 4 == 6);
+    if (b != NULL && (ip || !t->ip) && !(t->keyed && names_host(b, len)))
         put_frame(t, b, len);
 }
 
@@ -412,6 +430,12 @@ static void act_tunnel(struct traffic *t, int c, int side)
     put_ip(t, c, side, proto, b, head + t->last_len);
 }
 
+static void act_again(struct traffic *t)
+{
+    if (t->last_len > 0)
+        put_frame(t, t->last, t->last_len);
+}
+
 static void act(struct traffic *t, uint8_t op)
 {
     int c = op & 3, side = op >> 2 & 1;
@@ -428,15 +452,21 @@ static void act(struct traffic *t, uint8_t op)
     case ACT_STYLE: act_style(t, c, side); break;
     case ACT_ICMP_ERROR: act_icmp_error(t, side); break;
     case ACT_TUNNEL: act_tunnel(t, c, side); break;
-    default: put_frame(t, t->last, t->last_len); break;
+    default: act_again(t); break;
     }
+}
+
+static void begin_capture(struct traffic *t, int link)
+{
+    const uint32_t head[6] = {0xa1b23c4d, 2 | 4 << 16, 0, 0, 65535, (uint32_t)link};
+    t->link = link;
+    put(t, head, sizeof head);
 }
 
 static void make_traffic(struct traffic *t)
 {
-    static const uint32_t head[6] = {0xa1b23c4d, 2 | 4 << 16, 0, 0, 65535, LINK_RAW};
     const struct style plain = {.window = 60000};
-    put(t, head, sizeof head);
+    begin_capture(t, LINK_RAW);
     t->ts = 1000 * 1000 * MS;
     for (int c = 0; c < CONVERSATIONS; c++) /* the last one wraps round soon */
         t->conversation[c] =
@@ -444,6 +474,26 @@ static void make_traffic(struct traffic *t)
     uint8_t op;
     while (t->frames < MAX_FRAMES && mb__cursor_u8(&t->in, &op))
         act(t, op);
+}
+
+/* The traffic of |raw| in Ethernet. */
+static void make_ethernet(struct traffic *t, const struct traffic *raw)
+{
+    begin_capture(t, LINK_ETHERNET);
+    t->keyed = raw->keyed;
+    for (size_t at = 24; at < raw->len;) {
+        uint8_t ethernet[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
+        uint32_t head[4];
+        memcpy(head, raw->pcap + at, sizeof head);
+        const uint8_t *ip = raw->pcap + at + sizeof head;
+        const uint32_t len = head[2];
+        mb__put_be16(ethernet + 12, ip[0] >> 4 == 6 ? 0x86dd : 0x0800);
+        head[2] = head[3] = len + (uint32_t)sizeof ethernet;
+        put(t, head, sizeof head);
+        put(t, ethernet, sizeof ethernet);
+        put(t, ip, len);
+        at += sizeof head + len;
+    }
 }
 
 #endif

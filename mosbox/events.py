@@ -435,9 +435,7 @@ class Flow:
         """
         if not 0 <= offset < 1 << 64 or length <= 0:
             return b""
-        buffer = ffi.new("uint8_t[]", length)
-        got = lib.mb_stream_peek(self._alive(), SIDES.index(side), offset, buffer, length)
-        return bytes(ffi.buffer(buffer, got))
+        return _peek(self._alive(), SIDES.index(side), offset, length)
 
     def stream(self, side: str, offset: int) -> memoryview | None:
         """All bytes a side sent from `offset` to the last in order, where they lie: not to be kept.
@@ -472,6 +470,11 @@ class Flow:
 
 
 # ---- records
+
+
+def _peek(flow: Any, side: int, offset: int, length: int) -> Bytes:
+    buffer = ffi.new("uint8_t[]", length)
+    return bytes(ffi.buffer(buffer, lib.mb_stream_peek(flow, side, offset, buffer, length)))
 
 
 class Record:
@@ -672,9 +675,7 @@ class Retransmit(Data):
     def old(self) -> Bytes:
         """The bytes that were sent before, as far as they are kept, from `offset` on."""
         c = self._c
-        buffer = ffi.new("uint8_t[]", len(self) or 1)
-        got = lib.mb_stream_peek(c.flow, c.side, c.offset, buffer, len(self))
-        return bytes(ffi.buffer(buffer, got))
+        return _peek(c.flow, c.side, c.offset, len(self))
 
 
 class Body(Data):

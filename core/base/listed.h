@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "base/ring.h"
 #include "mosbox.h"
 
 #define MB__SHARD_ALL UINT8_MAX /* an owner: all workers have to decode the frame */
@@ -34,7 +35,7 @@ struct mb__brief {
 };
 
 struct mb__listed {
-    _Alignas(64) struct mb_frame frame;
+    _Alignas(MB__CACHE_LINE) struct mb_frame frame;
     uint32_t hash;         /* of its flow, known by its ends alone; of |shape| other: perhaps of another, or 0 */
     uint16_t place;        /* among the frames that were listed together */
     uint8_t owner;         /* the worker that all of it belongs to, or MB__SHARD_ALL */
@@ -48,7 +49,7 @@ struct mb__listed {
     };
 };
 
-_Static_assert(sizeof(struct mb__listed) <= 64, "another worker's entry comes in one cache line");
+_Static_assert(sizeof(struct mb__listed) == MB__CACHE_LINE, "another worker's entry comes in one cache line");
 
 #define MB__LIST_FRAMES 4096 /* room in a list */
 

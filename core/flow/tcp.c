@@ -62,10 +62,9 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     if (p->tcp_flags & MB_TCP_ACK) /* answers a SYN that is not this connection's */
         return to->challenged != 0 && p->ack == to->challenged + 1 && p->seq != from->isn;
-    if (flow->flags & MB_FLOW_CLOSED && has(from, MB_SIDE_ISN))
-        return p->seq != from->isn && (to->state != MB_TCP_TIME_WAIT || time_wait_takes(from, to, p));
     if (flow->flags & MB_FLOW_CLOSED)
-        return true;
+        return !has(from, MB_SIDE_ISN) ||
+               (p->seq != from->isn && (to->state != MB_TCP_TIME_WAIT || time_wait_takes(from, to, p)));
     return flow->flags & MB_FLOW_MIDSTREAM && !has(from, MB_SIDE_ISN) && from->state >= SYNCHRONISED_FROM;
 }
 

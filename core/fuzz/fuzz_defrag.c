@@ -13,8 +13,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "../tests/decoding.h"
 #include "base/overlap.h"
-#include "packet/packet.h"
 
 #define IDS 4            /* datagrams at once */
 #define MAX_FRAGMENTS 250 /* numbered from 1; the number is the TTL */
@@ -145,7 +145,7 @@ static bool next_fragment(struct mb__cursor *c, struct fragment *f, int64_t *now
 }
 
 /* The fragment as an IP packet in memory of just its size. */
-static struct mb_frame frame_of(const struct fragment *f, bool v6, int64_t now)
+static struct mb_frame packet_of(const struct fragment *f, bool v6, int64_t now)
 {
     uint32_t head = v6 ? 48 : 20, len = head + f->len;
     uint8_t *b = calloc(1, len);
@@ -176,34 +176,24 @@ static struct mb_frame frame_of(const struct fragment *f, bool v6, int64_t now)
 
 /* ---- decoders -------------------------------------------------------------------- */
 
-struct run {
-    struct mb_config config;
-    struct mb__hash_key key;
-    struct mb__memory memory;
-    struct mb_stats stats;
-    struct mb__decoder *decoder;
-    struct mb__burst burst;
-};
-
-static void start(struct run *r, int policy, bool tight)
+static void start(struct decoding *r, int policy, bool tight)
 {
-    memset(r, 0, sizeof *r);
+    decoding_init(r);
     r->config.max_fragments = tight ? 2 : IDS;
     r->config.timeout_fragment = TIMEOUT;
     r->config.overlap = (uint8_t)policy;
     r->memory.limit = tight ? 2000 : 1 << 24;
-    mb__hash_key_init(&r->key, 7);
-    r->decoder = mb__decoder_new(&r->config, &r->key, &r->memory, &r->stats);
+    decoding_start(r);
     assert(r->decoder != NULL);
 }
 
-static void stop(struct run *r)
+static void stop(struct decoding *r)
 {
-    mb__decoder_free(r->decoder);
+    decoding_stop(r);
     assert(r->memory.used == 0);
 }
 
-static void decode(struct run *r, const struct mb_frame *frames, int n, bool v6)
+static void decode_all(struct decoding *r, const struct mb_frame *frames, int n, bool v6)
 {
     for (int done = 0; done < n;) {
         int some = n - done < MB_BURST ? n - done : MB_BURST;
@@ -232,7 +222,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct run single, bursts;
+    static struct decoding single, bursts;
     struct mb__cursor c = mb__cursor(data, size);
     struct mb_frame frames[MAX_FRAGMENTS];
     struct fragment f = {0};
@@ -249,8 +239,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (f.offset == 0 && !f.more)
             continue; /* no fragment */
         f.number = (uint8_t)(n + 1);
-        frames[n] = frame_of(&f, v6, now);
-        decode(&single, &frames[n++], 1, v6);
+        frames[n] = packet_of(&f, v6, now);
+        decode_all(&single, &frames[n++], 1, v6);
         if (!tight) {
             struct model *m = take(&f, v6, policy, now);
             compare(single.burst.packet, m, v6);
@@ -259,7 +249,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         mb__decoder_release(single.decoder);
     }
-    decode(&bursts, frames, n, v6);
+    decode_all(&bursts, frames, n, v6);
     assert(memcmp(&single.stats, &bursts.stats, sizeof single.stats) == 0);
     stop(&single);
     stop(&bursts);

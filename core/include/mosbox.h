@@ -425,7 +425,8 @@ struct mb_event {
     uint8_t old_state;               /* state_change */
     uint8_t new_state;               /* state_change */
     uint8_t reason;                  /* enum mb_anomaly or enum mb_end_reason */
-    uint8_t conflict;                /* retransmit: the bytes differ from the first copy */
+    uint8_t conflict;                /* retransmit: the bytes differ from the first copy, as far as that is kept
+                                      * (mb_monitor_history(); what waits behind a hole is) */
     uint8_t spare[2];
 };
 

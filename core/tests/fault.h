@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fault -- allocations that fail when a test says so, and what was not given back
+/* fault -- allocations that fail when a test says so, what was not given back, and what was told
  *
  *     arm(3, false);     the third allocation from here on fails; (3, true): so do all after it
  *     ...                faulted: it has come to that
@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "mosbox.h"
 
 static long fault_in;   /* allocations until the one that fails; 0: none is to fail */
 static bool fault_goes_on;
@@ -109,6 +111,26 @@ static void arm(long n, bool goes_on)
     fault_in = n;
     fault_goes_on = goes_on;
     faulted = false;
+}
+
+/* ---- what is raised: the same with a fault as without, or something was let go ---- */
+
+static uint64_t told; /* a digest of events and their bytes, in order */
+
+static void tell(uint64_t v)
+{
+    told = (told ^ v) * 0x9e3779b97f4a7c15u;
+    told ^= told >> 29;
+}
+
+static int on_any(struct mb_event *ev, void *arg)
+{
+    (void)arg;
+    tell(ev->id << 8 | ev->side);
+    tell(ev->len);
+    for (uint64_t i = 0; i < ev->len && ev->data != NULL; i++)
+        tell(ev->data[i]);
+    return 0;
 }
 
 #endif

@@ -210,24 +210,6 @@ static void make_capture(void)
 
 /* ---- what is raised ---------------------------------------------------------- */
 
-static uint64_t told; /* a digest of events and their bytes, in order */
-
-static void tell(uint64_t v)
-{
-    told = (told ^ v) * 0x9e3779b97f4a7c15u;
-    told ^= told >> 29;
-}
-
-static int on_any(struct mb_event *ev, void *arg)
-{
-    (void)arg;
-    tell(ev->id << 8 | ev->side);
-    tell(ev->len);
-    for (uint64_t i = 0; i < ev->len && ev->data != NULL; i++)
-        tell(ev->data[i]);
-    return 0;
-}
-
 static int on_timer(struct mb_event *ev, void *arg)
 {
     (void)ev;

@@ -164,7 +164,7 @@ static void make_file(void)
     gzclose(out);
 }
 
-/* ---- what is raised -------------------------------------------------------------- */
+/* ---- a run ------------------------------------------------------------------------ */
 
 /* What the workers tell their parent. */
 struct shared {
@@ -175,25 +175,6 @@ struct shared {
 };
 
 static struct shared *shared;
-static uint64_t told; /* a digest of events and their bytes, in order */
-
-static void tell(uint64_t v)
-{
-    told = (told ^ v) * 0x9e3779b97f4a7c15u;
-    told ^= told >> 29;
-}
-
-static int on_any(struct mb_event *ev, void *arg)
-{
-    (void)arg;
-    tell((uint64_t)ev->id << 8 | ev->side);
-    tell(ev->len);
-    for (uint64_t i = 0; i < ev->len && ev->data != NULL; i++)
-        tell(ev->data[i]);
-    return 0;
-}
-
-/* ---- a run ------------------------------------------------------------------------ */
 
 struct run {
     struct mb_workers *workers; /* NULL: one process does it all */

@@ -81,7 +81,7 @@ void mb_workers_free(struct mb_workers *w)
         return;
     for (unsigned n = 0; n < w->ways; n++) {
         for (unsigned i = 0; i < w->count; i++)
-            mb__ring_free(w->way[n].lane[i].ring, MB__LANE_SIZE);
+            mb__lane_fini(&w->way[n].lane[i]);
         mb__decider_free(w->way[n].decider);
     }
     mb__shared_free(w->shared, sizeof *w->shared);
@@ -101,16 +101,14 @@ static int add_way(struct mb_workers *w, struct mb_output *o, struct mb_writer *
     struct way *way = &w->way[w->ways];
     *way = (struct way){.output = o, .writer = writer};
     way->merge = (struct mb__merge){.lane = way->lane, .worker = w->shared->worker, .count = w->count};
+    bool made = true;
     for (unsigned i = 0; i < w->count; i++) {
         way->lane[i].ends = &w->shared->ends[w->ways][i];
         way->lane[i].bell = &w->shared->bell;
-        way->lane[i].ring = mb__ring_new(MB__LANE_SIZE);
+        made &= mb__lane_init(&way->lane[i]);
     }
     w->ways++; /* what was made is freed with the rest */
-    for (unsigned i = 0; i < w->count; i++)
-        if (way->lane[i].ring == NULL)
-            return MB_ENOMEM;
-    return 0;
+    return made ? 0 : MB_ENOMEM;
 }
 
 int mb_workers_output(struct mb_workers *w, struct mb_output *o)

@@ -8,17 +8,34 @@
 #define PATIENCE 100              /* ms until a full lane is looked at again */
 #define PIECE (MB__LANE_SIZE / 2) /* longer texts are put in pieces of the same order; no record is */
 #define MUCH 65536                /* bytes to be put that are worth a call of the kernel */
-#define WAKE (MB__LANE_SIZE / 4)  /* bytes in a lane that are worth waking the parent for */
+#define WAKE (MB__LANE_SIZE / 2)  /* bytes of room used that are worth waking the parent for */
+#define LEAST ((size_t)128)       /* bytes of room that a chunk uses at least */
+#define LABELS (MB__LANE_SIZE / LEAST) /* so there is a label for each that can be in a lane */
 
-struct chunk {
+/* What a chunk in a lane is. */
+struct mb__label {
     struct mb__order order;
-    uint32_t len;       /* bytes that follow; the next chunk begins at a multiple of 8 */
+    uint32_t len;       /* bytes; the next chunk begins at a multiple of 8 */
     uint32_t condition; /* sizeof(struct mb__condition) if one comes before them */
 };
 
-static size_t padded(size_t len)
+bool mb__lane_init(struct mb__lane *l)
 {
-    return sizeof(struct chunk) + ((len + 7) & ~(size_t)7);
+    l->ring = mb__ring_new(MB__LANE_SIZE);
+    l->label = mb__shared_new(LABELS * sizeof *l->label);
+    return l->ring != NULL && l->label != NULL;
+}
+
+void mb__lane_fini(struct mb__lane *l)
+{
+    mb__ring_free(l->ring, MB__LANE_SIZE);
+    mb__shared_free(l->label, LABELS * sizeof *l->label);
+}
+
+/* Room that a chunk of |len| bytes, its condition among them, uses. */
+static size_t room_for(size_t len)
+{
+    return len < LEAST ? LEAST : (len + 7) & ~(size_t)7;
 }
 
 /* ---- the worker's end ---- */
@@ -36,7 +53,7 @@ static void wait_for_room(struct mb__lane *l, size_t size)
     for (;;) {
         uint32_t seen = mb__bell_seen(&l->ends->room);
         l->taken = atomic_load_explicit(&l->ends->taken, memory_order_acquire);
-        if (MB__LANE_SIZE - (l->put - l->taken) >= size)
+        if (MB__LANE_SIZE - (l->at - l->taken) >= size)
             return;
         mb__bell_ring(l->bell);
         mb__bell_wait(&l->ends->room, seen, PATIENCE);
@@ -45,25 +62,24 @@ static void wait_for_room(struct mb__lane *l, size_t size)
 
 void mb__lane_put_both(struct mb__lane *l, const void *head, size_t head_len, const void *bytes, size_t len)
 {
-    struct chunk chunk = {.order = *l->order, .len = (uint32_t)(head_len + len)};
+    struct mb__label label = {.order = *l->order, .len = (uint32_t)(head_len + len)};
     if (l->condition->kind != MB__CONDITION_NONE)
-        chunk.condition = sizeof *l->condition;
-    size_t size = padded(chunk.condition + chunk.len);
-    if (MB__LANE_SIZE - (l->put - l->taken) < size)
+        label.condition = sizeof *l->condition;
+    size_t size = room_for(label.condition + label.len);
+    if (MB__LANE_SIZE - (l->at - l->taken) < size)
         wait_for_room(l, size);
-    uint8_t *p = l->ring + l->put % MB__LANE_SIZE;
-    memcpy(p, &chunk, sizeof chunk);
-    p += sizeof chunk;
-    memcpy(p, l->condition, chunk.condition);
-    p += chunk.condition;
+    uint8_t *p = l->ring + l->at % MB__LANE_SIZE;
+    memcpy(p, l->condition, label.condition);
+    p += label.condition;
     if (head_len > 0)
         memcpy(p, head, head_len);
     if (len > 0)
         memcpy(p + head_len, bytes, len);
-    l->put += size;
-    atomic_store_explicit(&l->ends->put, l->put, memory_order_release);
-    if (l->put - l->told >= WAKE) {
-        l->told = l->put;
+    l->label[l->next++ % LABELS] = label;
+    l->at += size;
+    atomic_store_explicit(&l->ends->put, l->next, memory_order_release);
+    if (l->at - l->told >= WAKE) {
+        l->told = l->at;
         mb__bell_ring(l->bell);
     }
 }
@@ -82,10 +98,10 @@ void mb__lane_put(struct mb__lane *l, const void *bytes, size_t len)
 
 static const struct mb__order never = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
 
-/* The first chunk that is known of; NULL: none. */
-static const struct chunk *first_chunk(const struct mb__lane *l)
+/* The label of the first chunk that is known of; NULL: none. */
+static const struct mb__label *first_chunk(const struct mb__lane *l)
 {
-    return l->put == l->taken ? NULL : (const struct chunk *)(const void *)(l->ring + l->taken % MB__LANE_SIZE);
+    return l->put == l->next ? NULL : &l->label[l->next % LABELS];
 }
 
 /* Where the worker last waited, or the very beginning if it is just saying so. */
@@ -158,10 +174,9 @@ static int put_pieces(struct mb__merge *m, struct mb__drain *out)
     return 0;
 }
 
-/* Takes the chunk's bytes if its condition holds; they are put later. 0 or < 0. */
-static int settle(struct mb__merge *m, const struct chunk *c, struct mb__drain *out)
+/* Takes the chunk |c| at |bytes| if its condition holds; its bytes are put later. 0 or < 0. */
+static int settle(struct mb__merge *m, const struct mb__label *c, uint8_t *bytes, struct mb__drain *out)
 {
-    const uint8_t *bytes = (const uint8_t *)(c + 1);
     if (c->condition != 0) {
         struct mb__condition condition;
         memcpy(&condition, bytes, sizeof condition);
@@ -175,7 +190,7 @@ static int settle(struct mb__merge *m, const struct chunk *c, struct mb__drain *
         if (err < 0)
             return err;
     }
-    m->piece[m->pieces++] = (struct iovec){(uint8_t *)bytes + c->condition, c->len};
+    m->piece[m->pieces++] = (struct iovec){bytes + c->condition, c->len};
     m->bytes += c->len;
     return 0;
 }
@@ -188,10 +203,10 @@ static bool is_repeated(const struct mb__merge *m, unsigned from, const struct m
 
 static void tell_taken(struct mb__lane *l)
 {
-    if (l->told == l->taken)
+    if (l->told == l->at)
         return;
-    l->told = l->taken;
-    atomic_store_explicit(&l->ends->taken, l->taken, memory_order_release);
+    l->told = l->at;
+    atomic_store_explicit(&l->ends->taken, l->at, memory_order_release);
     mb__bell_ring(&l->ends->room);
 }
 
@@ -199,19 +214,20 @@ static void tell_taken(struct mb__lane *l)
 static int take_up_to(struct mb__merge *m, unsigned i, const struct mb__order *limit, struct mb__drain *out)
 {
     struct mb__lane *l = &m->lane[i];
-    const struct chunk *c;
+    const struct mb__label *c;
     while ((c = first_chunk(l)) != NULL && !mb__order_before(limit, &c->order)) {
         if (!is_repeated(m, i, &c->order)) {
-            int err = settle(m, c, out);
+            int err = settle(m, c, l->ring + l->at % MB__LANE_SIZE, out);
             if (err < 0)
                 return err;
             m->last = c->order;
             m->from = i;
             m->begun = true;
         }
-        l->taken += padded(c->condition + c->len);
+        l->next++;
+        l->at += room_for(c->condition + c->len);
     }
-    if (l->taken - l->told < WAKE)
+    if (l->at - l->told < WAKE)
         return 0;
     int err = put_pieces(m, out);
     tell_taken(l);
@@ -224,13 +240,13 @@ int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out)
     struct mb__order limit;
     int err = 0;
     for (unsigned i = 0; i < m->count; i++)
-        before += m->lane[i].taken;
+        before += m->lane[i].at;
     for (unsigned best; err == 0 && (best = choose(m, &limit)) != m->count;)
         err = take_up_to(m, best, &limit, out);
     if (err == 0)
         err = put_pieces(m, out);
     for (unsigned i = 0; i < m->count; i++) {
-        after += m->lane[i].taken;
+        after += m->lane[i].at;
         tell_taken(&m->lane[i]);
     }
     return err < 0 ? err : (int64_t)(after - before);

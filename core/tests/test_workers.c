@@ -297,8 +297,9 @@ static void lanes_start(void)
     shared = mb__shared_new(sizeof *shared);
     memset(&merge, 0, sizeof merge);
     for (int i = 0; i < LANES; i++) {
-        lane[i] = (struct mb__lane){.ring = mb__ring_new(MB__LANE_SIZE), .ends = &shared->ends[i],
-                                    .worker = &shared->worker[i], .bell = &shared->bell, .order = &order[i], .condition = &condition[i]};
+        lane[i] = (struct mb__lane){.ends = &shared->ends[i], .worker = &shared->worker[i], .bell = &shared->bell,
+                                    .order = &order[i], .condition = &condition[i]};
+        CHECK(mb__lane_init(&lane[i]));
         order[i] = (struct mb__order){0};
     }
     merge = (struct mb__merge){.lane = lane, .worker = shared->worker, .count = LANES, .decide = odd_rules_only};
@@ -310,7 +311,7 @@ static void lanes_stop(void)
 {
     CHECK_INT(mb__drain_fini(&out), 0);
     for (int i = 0; i < LANES; i++)
-        mb__ring_free(lane[i].ring, MB__LANE_SIZE);
+        mb__lane_fini(&lane[i]);
     mb__shared_free(shared, sizeof *shared);
     unlink(path);
     strcpy(path, "/tmp/mosbox-lanes-XXXXXX");
@@ -399,10 +400,10 @@ static void test_conditions_are_decided(void)
     lanes_stop();
 }
 
-/* More than a lane holds, from processes that are not equally quick. */
-static void test_full_lanes(void)
+/* More than a lane holds of chunks of |size| bytes, from processes that are not equally quick. */
+static void fill_lanes(size_t size)
 {
-    enum { ROUNDS = 20000 };
+    enum { ROUNDS = 60000 };
     lanes_start();
     pid_t child[LANES];
     for (int i = 0; i < LANES; i++) {
@@ -415,7 +416,7 @@ static void test_full_lanes(void)
             if ((frame + (uint64_t)i) % LANES == 0) {
                 order[i] = (struct mb__order){.frame = frame, .step = MB__STEP_PACKET};
                 memcpy(text, &frame, sizeof frame);
-                mb__lane_put(&lane[i], text, sizeof text);
+                mb__lane_put(&lane[i], text, size);
             }
             atomic_store(&shared->worker[i].frames, frame);
             if (i == 1 && frame % 1000 == 0)
@@ -435,7 +436,7 @@ static void test_full_lanes(void)
     FILE *file = fopen(path, "rb");
     char text[256];
     uint64_t next = 1, frame;
-    for (; fread(text, sizeof text, 1, file) == 1; next++) {
+    for (; fread(text, size, 1, file) == 1; next++) {
         memcpy(&frame, text, sizeof frame);
         CHECK_INT(frame, next);
     }
@@ -444,6 +445,12 @@ static void test_full_lanes(void)
     for (int i = 0; i < LANES; i++)
         waitpid(child[i], NULL, 0);
     lanes_stop();
+}
+
+static void test_full_lanes(void)
+{
+    fill_lanes(256);
+    fill_lanes(8); /* labels are what such chunks fill it with */
 }
 
 /* Two workers, each with more than fits into a lane for an output that the other writes
@@ -458,7 +465,7 @@ static void test_full_lanes_of_two_outputs(void)
     struct mb__lane_ends *others = mb__shared_new(LANES * sizeof *others);
     for (int i = 0; i < LANES; i++) {
         other[i] = lane[i];
-        other[i].ring = mb__ring_new(MB__LANE_SIZE);
+        CHECK(mb__lane_init(&other[i]));
         other[i].ends = &others[i];
     }
     second = (struct mb__merge){.lane = other, .worker = shared->worker, .count = LANES, .decide = odd_rules_only};
@@ -485,7 +492,7 @@ static void test_full_lanes_of_two_outputs(void)
     CHECK(taken >= 2 * PUTS * SIZE);
     for (int i = 0; i < LANES; i++) {
         wait(NULL);
-        mb__ring_free(other[i].ring, MB__LANE_SIZE);
+        mb__lane_fini(&other[i]);
     }
     mb__shared_free(others, LANES * sizeof *others);
     lanes_stop();

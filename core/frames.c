@@ -313,24 +313,22 @@ static inline uint32_t pass_briefs(struct mb_engine *e, const struct mb__listed 
 {
     if (listed->shape != MB__SHAPE_BRIEF || e->writer != NULL || hears_raw(e))
         return 0;
-    uint32_t n = mb__conversation_listed(e, listed, left);
-    mb__decoder_left_brief(e->decoder, n);
-    e->stats.kept += n;
-    return n;
+    return mb__conversation_listed(e, listed, left);
 }
 
-/* As prefetch_burst(): a list has the hashes in it. The frames themselves may be in another worker's
- * cache; those that are likely to stay undecoded, and are not written, are left there. */
+/* As prefetch_burst(): a list has the hashes in it. The frames themselves may be in another worker's cache; those
+ * that are likely to stay undecoded, and are not written, are left there. Not by a branch: which they are cannot
+ * be foretold. */
 static inline void prefetch_list(struct mb_engine *e, const struct stretch *s, bool leave_brief)
 {
     const bool all = !leave_brief || e->writer != NULL;
     mb__wheel_prefetch(&e->flows.wheel);
     for (uint32_t i = 0; i < s->count; i++) {
-        mb__flows_prefetch_bucket(&e->flows, s->listed[i].hash);
-        if (all || s->listed[i].shape != MB__SHAPE_BRIEF) {
-            __builtin_prefetch(s->listed[i].frame.data);
-            __builtin_prefetch(s->listed[i].frame.data + 64);
-        }
+        const struct mb__listed *listed = &s->listed[i];
+        const uint8_t *headers = all || listed->shape != MB__SHAPE_BRIEF ? listed->frame.data : (const uint8_t *)listed;
+        mb__flows_prefetch_bucket(&e->flows, listed->hash);
+        __builtin_prefetch(headers);
+        __builtin_prefetch(headers + 64);
     }
     for (uint32_t i = 0; i < s->count && i < MB__AHEAD; i++)
         mb__flows_prefetch_flow(&e->flows, s->listed[i].hash);
@@ -356,12 +354,15 @@ static int run_list(struct mb_engine *e, const struct stretch *s)
 {
     const uint64_t base = e->stats.frames;
     const bool leave_brief = leaves_brief(e);
-    uint32_t done = 0;
+    uint32_t done = 0, briefs = 0;
     int err = 0;
     prefetch_list(e, s, leave_brief);
     while (done < s->count && err >= 0 && !e->stop) {
-        if (leave_brief)
-            done += pass_briefs(e, &s->listed[done], s->count - done);
+        if (leave_brief) {
+            uint32_t n = pass_briefs(e, &s->listed[done], s->count - done);
+            done += n;
+            briefs += n;
+        }
         if (done == s->count)
             break;
         if (done + MB__AHEAD < s->count)
@@ -370,6 +371,8 @@ static int run_list(struct mb_engine *e, const struct stretch *s)
         done++;
     }
     mb__decoder_release(e->decoder);
+    mb__decoder_left_brief(e->decoder, briefs);
+    e->stats.kept += briefs;
     if (done == s->count && err >= 0)
         end_stretch(e, s, base);
     else if (done > 0)
@@ -394,7 +397,7 @@ static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint
     const struct mb_engine *e = arg;
     if (!known)
         lists->latest = mb__decoder_now(e->decoder, &lists->lag);
-    return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, e->detect == NULL, frames, n, lists);
+    return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, leaves_brief(e), frames, n, lists);
 }
 
 /* Frames that this worker alone has found. */

@@ -78,6 +78,7 @@ class Worker:
         self.bytes = bytearray()
         self.report: Report | None = None
         self.ended = False
+        self.code: int | None = None  # when it was waited for
 
     def read(self) -> None:
         """Takes what has come of its report, without waiting."""
@@ -103,12 +104,13 @@ class Worker:
 
     def wait(self) -> str:
         """Waits for its end; how it ended."""
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.pipe)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            return f"worker {self.number} was killed by {signal.Signals(-code).name}"
-        return f"worker {self.number} ended with code {code}"
+        if self.code is None:
+            _, status = os.waitpid(self.pid, 0)
+            os.close(self.pipe)
+            self.code = os.waitstatus_to_exitcode(status)
+        if self.code < 0:
+            return f"worker {self.number} was killed by {signal.Signals(-self.code).name}"
+        return f"worker {self.number} ended with code {self.code}"
 
 
 class Crew:
@@ -150,12 +152,13 @@ class Crew:
                 self._workers.append(self._fork(run, number))
             self._gather(run)
             self._take_reports()
+            self._add_up(run)  # while the workers give back their memory
         except BaseException:
-            self._end(kill=True)
+            self._signal(signal.SIGKILL)
             raise
-        died = [worker for worker in self._workers if worker.died]
-        ends = self._end(kill=not all(worker.ended for worker in self._workers))
-        self._add_up(run, [ends[worker.number] for worker in died])
+        finally:
+            for worker in self._workers:
+                worker.wait()
 
     def _fork(self, run: Run, number: int) -> Worker:
         reading, writing = os.pipe()
@@ -217,13 +220,8 @@ class Crew:
         for worker in self._workers:
             worker.signal(number)
 
-    def _end(self, *, kill: bool) -> list[str]:
-        """Waits for all workers; how each of them ended."""
-        if kill:
-            self._signal(signal.SIGKILL)
-        return [worker.wait() for worker in self._workers]
-
-    def _add_up(self, run: Run, died: list[str]) -> None:
+    def _add_up(self, run: Run) -> None:
+        died = [worker.wait() for worker in self._workers if worker.died]
         reports = [worker.report for worker in self._workers if worker.report is not None]
         errors = sorted((r.error for r in reports if r.error is not None), key=lambda e: e[0])
         limited = False

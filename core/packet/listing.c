@@ -31,17 +31,17 @@ static inline struct seen look_at(const struct mb__decoder *d, const struct mb__
 /* Lists |frame|. Each field once: a copy of the whole would have to wait until the
  * smaller ones are written. */
 static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame, int64_t before, int64_t time,
-                              uint32_t place, struct seen seen)
+                              uint32_t place, uint32_t hash, uint8_t owner, uint8_t shape)
 {
     out->frame.ts = frame->ts;
     out->frame.data = frame->data;
     out->frame.caplen = frame->caplen;
     out->frame.wirelen = frame->wirelen;
-    out->hash = seen.hash;
+    out->hash = hash;
     out->place = (uint16_t)place;
-    out->owner = seen.owner;
-    out->shape = seen.shape;
-    if (seen.shape == MB__SHAPE_BRIEF) {
+    out->owner = owner;
+    out->shape = shape;
+    if (shape == MB__SHAPE_BRIEF) {
         mb__brief_copy(&out->brief, frame->data);
     } else {
         out->before = before;
@@ -59,34 +59,72 @@ static bool has_room(const struct mb__lists *lists, uint32_t workers, uint32_t n
     return room;
 }
 
+/* Frames being listed for all workers. */
+struct pass {
+    const struct mb__decoder *d;
+    const struct mb__shards *shards;
+    int link;
+    int64_t in_tick; /* the bits of a time that change within a tick */
+    bool briefs;
+    int64_t lag;
+    struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
+};
+
+/* Lists a frame that is not plain, or whose time has to be mended or begins a tick; |before|: the time before.
+ * Its own. */
+__attribute__((noinline)) static int64_t list_odd(struct pass *p, const struct mb_frame *frame, int64_t before,
+                                                  uint32_t place)
+{
+    const int64_t ts = mb__mend(frame->ts, before, &p->lag);
+    const struct seen seen = look_at(p->d, p->shards, p->link, mb__goes_short(p->d, p->link),
+                                     p->briefs && ts == frame->ts, frame);
+    if (seen.owner != MB__SHARD_ALL && ts <= (before | p->in_tick)) { /* no tick begins: |ts| is mended */
+        list_frame(p->next[seen.owner]++, frame, before, ts, place, seen.hash, seen.owner, seen.shape);
+    } else {
+        for (uint32_t worker = 0; worker < p->shards->count; worker++)
+            list_frame(p->next[worker]++, frame, before, ts, place, seen.hash, seen.owner, seen.shape);
+    }
+    return ts;
+}
+
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
                      bool briefs, const struct mb_frame *frames, uint32_t n, struct mb__lists *lists)
 {
+    struct pass pass = {.d = d, .shards = shards, .link = link, .briefs = briefs, .lag = lists->lag};
+    pass.in_tick = ((int64_t)1 << tick_shift) - 1;
     const bool may_be_short = mb__goes_short(d, link);
-    const uint32_t workers = shards->count;
-    struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
-    const int64_t in_tick = ((int64_t)1 << tick_shift) - 1; /* these bits change within a tick */
+    const struct mb__hash_key key = *d->key; /* copies: an entry that is written could be these, to a compiler */
+    const uint64_t workers = shards->count;
+    const uint8_t farthest = d->farthest;
+    const int64_t in_tick = pass.in_tick;
     int64_t before = lists->latest;
-    if (!has_room(lists, workers, n))
+    uint32_t place = lists->total;
+    if (!has_room(lists, shards->count, n))
         return false;
     for (uint32_t i = 0; i < workers; i++)
-        next[i] = lists->frame[i] + lists->count[i];
-    for (uint32_t i = 0; i < n; i++) {
-        const int64_t ts = mb__mend(frames[i].ts, before, &lists->lag);
-        const struct seen seen = look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]);
-        if (seen.owner != MB__SHARD_ALL && ts <= (before | in_tick)) { /* no tick begins: |ts| is mended */
-            __builtin_prefetch(next[seen.owner] + LISTED_AHEAD, 1);
-            list_frame(next[seen.owner]++, &frames[i], before, ts, lists->total + i, seen);
-        } else {
-            for (uint32_t worker = 0; worker < workers; worker++)
-                list_frame(next[worker]++, &frames[i], before, ts, lists->total + i, seen);
+        pass.next[i] = lists->frame[i] + lists->count[i];
+    for (const struct mb_frame *frame = frames; frame < frames + n; frame++, place++) {
+        const uint8_t *b = frame->data;
+        const int64_t ts = frame->ts;
+        if (!may_be_short || ts < before || ts > (before | in_tick) || ts > MB__LATEST ||
+            !mb__frame_is_plain(b, frame->caplen) || b[MB__PLAIN_IP + 8] <= farthest ||
+            !mb__shard_plain(b[MB__PLAIN_IP + 9], b + MB__PLAIN_L4)) {
+            before = list_odd(&pass, frame, before, place);
+            continue;
         }
+        const uint32_t hash = mb__shard_hash_v4(&key, b + MB__PLAIN_IP + 12, b[MB__PLAIN_IP + 9]);
+        const uint64_t owner = hash * workers >> 32;
+        struct mb__listed *out = pass.next[owner]++;
+        __builtin_prefetch(out + LISTED_AHEAD, 1);
+        list_frame(out, frame, before, ts, place, hash, (uint8_t)owner,
+                   briefs && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN);
         before = ts;
     }
     for (uint32_t i = 0; i < workers; i++)
-        lists->count[i] = (uint32_t)(next[i] - lists->frame[i]);
+        lists->count[i] = (uint32_t)(pass.next[i] - lists->frame[i]);
     lists->total += n;
     lists->latest = before;
+    lists->lag = pass.lag;
     return true;
 }
 
@@ -97,8 +135,8 @@ void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, 
     int64_t before = mb__decoder_now(d, lag);
     for (uint32_t i = 0; i < n; i++) {
         const int64_t ts = mb__mend(frames[i].ts, before, lag);
-        list_frame(&list[i], &frames[i], before, ts, i,
-                   look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]));
+        const struct seen seen = look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]);
+        list_frame(&list[i], &frames[i], before, ts, i, seen.hash, seen.owner, seen.shape);
         before = ts;
     }
 }

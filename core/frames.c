@@ -405,7 +405,7 @@ static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames,
 {
     struct mb__listed list[MB_BURST];
     struct stretch all = {.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link};
-    mb__list_all(e->decoder, &e->shards, link, e->detect == NULL, frames, (uint32_t)n, list, &all.lag);
+    mb__list_all(e->decoder, &e->shards, link, leaves_brief(e), frames, (uint32_t)n, list, &all.lag);
     return run_list(e, &all);
 }
 

@@ -235,7 +235,8 @@ void mb_workers_count(const struct mb_workers *w, struct mb_engine *e)
 
 bool mb_workers_left(const struct mb_workers *w, unsigned n)
 {
-    return atomic_load(&w->shared->worker[n].left);
+    const struct mb__lane_worker *worker = &w->shared->worker[n];
+    return atomic_load(&worker->left) || atomic_load(&worker->has_failed); /* which it says a moment before */
 }
 
 bool mb_workers_failed(const struct mb_workers *w)

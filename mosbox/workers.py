@@ -153,10 +153,8 @@ class Crew:
             self._gather(run)
             self._take_reports()
             self._add_up(run)  # while the workers give back their memory
-        except BaseException:
-            self._signal(signal.SIGKILL)
-            raise
         finally:
+            self._signal(signal.SIGKILL)  # to those that are not done, for whatever reason
             for worker in self._workers:
                 worker.wait()
 

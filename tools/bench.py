@@ -507,14 +507,13 @@ def workers(bench: Bench) -> None:
 
 @dataclass
 class WorkersRound:
-    """Seconds on the clock, net of start-up, and CPU seconds, of runs one after the other."""
+    """Seconds on the clock and CPU seconds, net of start-up, of runs one after the other."""
 
     clock: dict[str, float]
     cpu: dict[str, float]
 
-    def times(self, kind: str, slower: str) -> float:
-        """How many times as quick runs of |kind| were as |slower| ones."""
-        return self.clock[slower] / self.clock[kind]
+    def times_as_fast(self, kind: str, other: str) -> float:
+        return self.clock[other] / self.clock[kind]
 
 
 def show_workers(bench: Bench, shape: str) -> None:
@@ -530,7 +529,7 @@ def show_workers(bench: Bench, shape: str) -> None:
         capture = str(lengthen(bench.capture(shape), size, bench.scratch / "long.pcap"))
         rounds = workers_rounds(bench, shape, commands_of[name], capture)
         middle = statistics.median
-        faster = middle(r.times("workers", "one") for r in rounds)
+        faster = middle(r.times_as_fast("workers", "one") for r in rounds)
         rows.append(
             {
                 "program": name,
@@ -538,8 +537,10 @@ def show_workers(bench: Bench, shape: str) -> None:
                 f"{WORKERS} workers": middle(r.clock["workers"] for r in rounds),
                 "CPU of them / of one": middle(r.cpu["workers"] / r.cpu["one"] for r in rounds),
                 "times as fast": faster,
-                f"{WORKERS} runs apart": middle(WORKERS * r.times("apart", "one") for r in rounds),
-                "as one of these": middle(r.times("workers", "apart") for r in rounds),
+                f"{WORKERS} runs apart": middle(
+                    WORKERS * r.times_as_fast("apart", "one") for r in rounds
+                ),
+                "as one of these": middle(r.times_as_fast("workers", "apart") for r in rounds),
             }
         )
         if shape == "small":

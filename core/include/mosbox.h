@@ -973,7 +973,7 @@ void mb_workers_leave(struct mb_workers *w, const struct mb_engine *e, bool fail
 /* In the parent: writes what has come and waits at most |ms| milliseconds if
  * nothing has. > 0: go on, 0: all have left, < 0: it could not be written. */
 int mb_workers_merge(struct mb_workers *w, unsigned ms);
-/* Whether worker |n| has left. */
+/* Whether worker |n| has left, or is about to since it failed. */
 bool mb_workers_left(const struct mb_workers *w, unsigned n);
 /* Whether a worker has failed and all others are past that place: they need not go on. */
 bool mb_workers_failed(const struct mb_workers *w);

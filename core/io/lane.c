@@ -6,7 +6,7 @@
 #include "mosbox.h"
 
 #define PATIENCE 100              /* ms until a full lane is looked at again */
-#define PIECE (MB__LANE_SIZE / 2) /* longer texts are put in pieces of the same order; no record is */
+#define PIECE MB__DRAIN_SIZE      /* longer texts are put in pieces of the same order; no record is */
 #define MUCH 65536                /* bytes to be put that are worth a call of the kernel */
 #define WAKE (MB__LANE_SIZE / 2)  /* bytes of room used that are worth waking the parent for */
 #define LEAST ((size_t)128)       /* bytes of room that a chunk uses at least */

@@ -10,7 +10,7 @@
  * A lane is two rings with one writer and one reader: the bytes of chunks
  * (base/ring.h), and their labels, each with the order (base/order.h) of what was
  * written; orders in a lane rise. Labels lie close together, since the parent,
- * which has to look at each of them, has none in its cache. The bytes it leaves to the kernel.
+ * which has to look at each of them, has none in its cache. Most bytes it leaves to the kernel.
  * The parent takes the chunk of least order, once it knows that no lane will
  * bring a lesser one: each lane has a next chunk, or its worker is done with the
  * chunk's frame, or with all. A worker that waits for room in one lane says where
@@ -89,8 +89,8 @@ struct mb__merge {
     void *decide_arg;
 };
 
-/* Takes all that is in order to |out| (NULL: nothing is written): how many bytes,
- * or the code of what failed. */
+/* Takes all that is in order to |out| (NULL: nothing is written): how much room that
+ * gives back, in bytes, or the code of what failed. */
 int64_t mb__merge_take(struct mb__merge *m, struct mb__drain *out);
 
 #endif

@@ -30,8 +30,8 @@
 #include "base/listed.h"
 #include "mosbox.h"
 
-#define MB__TAP_SIZE ((size_t)2 << 20)    /* bytes of the ring: more than any record but of hostile files; the more, the
-                                           * slower, since they pass through the caches */
+#define MB__TAP_SIZE ((size_t)2 << 20)    /* bytes of the ring: more than any packet, and nearly any block of pcapng; the
+                                           * more, the slower, since they pass through the caches */
 #define MB__TAP_CHUNK ((size_t)256 << 10) /* what is read at once: stays in the second-level cache */
 
 struct mb__tap;

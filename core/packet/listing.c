@@ -70,8 +70,8 @@ struct pass {
     struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
 };
 
-/* Lists a frame that is not plain, or whose time has to be mended or begins a tick; |before|: the time before.
- * Its own. */
+/* Lists a frame that is not plain, or whose time has to be mended or begins a tick; |before|: the time of the
+ * one before. What |frame|'s comes to. */
 __attribute__((noinline)) static int64_t list_odd(struct pass *p, const struct mb_frame *frame, int64_t before,
                                                   uint32_t place)
 {

@@ -406,9 +406,9 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
     step->probe = probes_window(flow, from, p);
     if (passes_fin(from, p))
         take_fin_back(from);
-    if (p->tcp_flags & MB_TCP_FIN && is_held(flow, side, step->offset, p)) {
-        /* Linux throws away a segment all of which, its FIN too, is bytes that wait behind a hole */
-    } else if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
+    if (p->tcp_flags & MB_TCP_FIN && is_held(flow, side, step->offset, p))
+        return; /* Linux throws away a segment all of which, its FIN too, is bytes that wait behind a hole */
+    if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
         bool new = mb__seq_diff(end, next_expected(from)) > 0;
         if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {
             from->snd_nxt = end;

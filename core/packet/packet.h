@@ -86,7 +86,7 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
 void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
                   const struct mb_frame *frames, uint32_t n, struct mb__listed *list, int64_t *lag);
 
-/* The same for a time that does not come next: see mb__mend(). */
+/* mb__mend() for a time that does not come next. */
 int64_t mb__mend_odd(int64_t ts, int64_t now, int64_t *lag);
 
 /* The time of a frame after one of |now|, made never to go backward nor beyond MB__LATEST. A time that is a little

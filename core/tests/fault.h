@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 
 #include "mosbox.h"
+#include "test.h"
 
 static long fault_in;   /* allocations until the one that fails; 0: none is to fail */
 static bool fault_goes_on;
@@ -131,6 +132,29 @@ static int on_any(struct mb_event *ev, void *arg)
     for (uint64_t i = 0; i < ev->len && ev->data != NULL; i++)
         tell(ev->data[i]);
     return 0;
+}
+
+/* All packets and the end of the run, with its counters in |*s|. False: it failed, and has said why. */
+static bool run_out(struct mb_engine *e, struct mb_source *source, struct mb_stats *s)
+{
+    told = 0;
+    int err = mb_engine_run(e, source, 0);
+    int end = mb_engine_finish(e);
+    mb_engine_stats(e, s);
+    if (err < 0 || end < 0) {
+        CHECK_INT(err < 0 ? err : end, MB_ENOMEM);
+        CHECK(mb_engine_errmsg(e)[0] != '\0');
+        return false;
+    }
+    CHECK_INT(s->stream_memory, 0);
+    return true;
+}
+
+/* How much was let go for want of room or memory. */
+static uint64_t let_go(const struct mb_stats *s)
+{
+    return s->anomalies[MB_ANOMALY_FLOW_LIMIT] + s->anomalies[MB_ANOMALY_STREAM_LIMIT] +
+           s->anomalies[MB_ANOMALY_FRAG_LIMIT] + s->memory_refused;
 }
 
 #endif

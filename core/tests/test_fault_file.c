@@ -249,22 +249,12 @@ static void take_down(struct run *run)
 static bool play(struct run *run, unsigned own)
 {
     struct mb_stats s;
-    told = 0;
-    int err = mb_engine_run(run->e, run->source, 0);
-    int end = mb_engine_finish(run->e);
-    mb_engine_stats(run->e, &s);
-    if (err < 0 || end < 0) {
-        CHECK_INT(err < 0 ? err : end, MB_ENOMEM);
-        CHECK(mb_engine_errmsg(run->e)[0] != '\0');
+    if (!run_out(run->e, run->source, &s))
         return false;
-    }
-    uint64_t let_go = s.anomalies[MB_ANOMALY_FLOW_LIMIT] + s.anomalies[MB_ANOMALY_STREAM_LIMIT] +
-                      s.anomalies[MB_ANOMALY_FRAG_LIMIT] + s.memory_refused +
-                      run->e->uncounted.anomalies[MB_ANOMALY_FRAG_LIMIT]; /* all see fragments, the first counts */
-    CHECK_INT(s.stream_memory, 0);
     if (!faulted)
         shared->usual[own] = told;
-    CHECK(told == shared->usual[own] || let_go > 0); /* else something was lost, and nobody was told of it */
+    const struct mb_stats *uncounted = &run->e->uncounted; /* all see fragments, the first counts */
+    CHECK(told == shared->usual[own] || let_go(&s) + uncounted->anomalies[MB_ANOMALY_FRAG_LIMIT] > 0); /* else something was lost, and nobody was told of it */
     return true;
 }
 

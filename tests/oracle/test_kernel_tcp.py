@@ -287,12 +287,15 @@ class Judge:
 
     def given_up(self, side: str) -> bool:
         """A socket that gets no answer ends in silence when a timer says so: while it connects,
-        or when the network is dead, or believes a forged number or window. And with a listening
-        socket end those that it never gave to the program."""
+        or when the network is dead, or believes a forged number or window, or when one end lost
+        patience, which answers by a reset that can be lost as well. And with a listening socket
+        end those that it never gave to the program."""
         if self.saw[side]["connect"] != "ok":
             return not self.smooth
         timed = not self.talk.stays or self.saw[side]["gave_up"]
-        return timed and bool(self.fates["dead"] or self.fates["forged"])
+        deadline = self.talk.start + self.talk.patience
+        late = not self.smooth and any(saw["over"] >= deadline for saw in self.saw.values())
+        return timed and bool(self.fates["dead"] or self.fates["forged"] or late)
 
 
 def packets_of(capture: Path, port: int) -> Iterator[tuple[bytes, bytes]]:

@@ -400,13 +400,21 @@ static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint
     return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, leaves_brief(e), frames, n, lists);
 }
 
-/* Frames that this worker alone has found. */
+/* Frames that this worker alone has found: all are listed, its own are run. */
 static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
 {
-    struct mb__listed list[MB_BURST];
-    struct stretch all = {.listed = list, .count = (uint32_t)n, .frames = (uint32_t)n, .link = link};
-    mb__list_all(e->decoder, &e->shards, link, leaves_brief(e), frames, (uint32_t)n, list, &all.lag);
-    return run_list(e, &all);
+    struct mb__listed own[MB_BURST], others[MB_BURST]; /* of which none is read */
+    struct mb__lists lists = {.total = 0};
+    for (uint32_t worker = 0; worker < e->shards.count; worker++)
+        lists.frame[worker] = worker == e->shards.own ? own : others;
+    list_frames(e, link, frames, (uint32_t)n, false, &lists);
+    const struct stretch found = {.listed = own,
+                                  .count = lists.count[e->shards.own],
+                                  .frames = (uint32_t)n,
+                                  .latest = lists.latest,
+                                  .lag = lists.lag,
+                                  .link = link};
+    return run_list(e, &found);
 }
 
 static int run_sheet(struct mb_engine *e, const struct mb__sheet *sheet)

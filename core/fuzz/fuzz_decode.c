@@ -15,6 +15,7 @@
 
 static const int links[] = {1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 276, 147};
 
+#define TICK_SHIFT 20
 #define LINKS (sizeof links / sizeof links[0])
 
 /* One decoder and what it said last. */
@@ -161,15 +162,28 @@ static void check_listed(const struct mb__shards *shards, const struct mb__liste
     assert(listed->shape == MB__SHAPE_OTHER || listed->hash == r->out->hash);
 }
 
+/* The frame that comes next, as it is in the lists of the workers of |shards|; |*lag|: of its time. */
+static struct mb__listed list_frame(const struct run *r, const struct mb__shards *shards, int link,
+                                    const struct mb_frame *frame, int64_t *lag)
+{
+    struct mb__listed listed = {0};
+    struct mb__lists lists = {0};
+    lists.latest = mb__decoder_now(r->decoder, &lists.lag);
+    for (uint32_t worker = 0; worker < shards->count; worker++)
+        lists.frame[worker] = &listed;
+    assert(mb__list_frames(r->decoder, shards, link, TICK_SHIFT, true, frame, 1, &lists));
+    *lag = lists.lag;
+    return listed;
+}
+
 /* As the only worker, who has to give the same; what it would know of three. */
 static void as_a_worker(struct run *r, int link, const struct mb_frame *frame)
 {
     struct mb__shards alone = {.count = 1, .config = &r->config, .key = &r->key};
     struct mb__shards three = {.count = 3, .config = &r->config, .key = &r->key};
-    struct mb__listed listed, of_three;
     int64_t lag;
-    mb__list_all(r->decoder, &alone, link, true, frame, 1, &listed, &lag);
-    mb__list_all(r->decoder, &three, link, true, frame, 1, &of_three, &lag);
+    const struct mb__listed listed = list_frame(r, &alone, link, frame, &lag);
+    const struct mb__listed of_three = list_frame(r, &three, link, frame, &lag);
     mb__decoder_meet(r->decoder, ++r->frames, mb__listed_time(&listed));
     mb__decoder_lag(r->decoder, lag);
     r->burst.total = mb__decode_listed(r->decoder, link, &listed, 0, r->out);

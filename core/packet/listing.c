@@ -4,30 +4,6 @@
 
 /* ---- lists ------------------------------------------------------------------- */
 
-/* What a frame shows of itself: struct mb__listed. */
-struct seen {
-    uint32_t hash;
-    uint8_t owner;
-    uint8_t shape;
-};
-
-/* |may_be_short|: the short way is open to frames of this link type. |may_be_brief|: its time needs no mending,
- * and it may be listed without the time before. */
-static inline struct seen look_at(const struct mb__decoder *d, const struct mb__shards *shards, int link,
-                                  bool may_be_short, bool may_be_brief, const struct mb_frame *frame)
-{
-    const uint8_t *b = frame->data;
-    struct seen seen = {.shape = MB__SHAPE_OTHER};
-    if (!may_be_short || !mb__is_plain(d, frame) || !mb__shard_plain(b[MB__PLAIN_IP + 9], b + MB__PLAIN_L4)) {
-        seen.owner = mb__shard_of_frame(shards, link, frame, &seen.hash);
-        return seen;
-    }
-    seen.hash = mb__plain_hash(d, b);
-    seen.owner = mb__shard_of_hash(shards, seen.hash);
-    seen.shape = may_be_brief && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN;
-    return seen;
-}
-
 /* Lists |frame|. Each field once: a copy of the whole would have to wait until the
  * smaller ones are written. */
 static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame, int64_t before, int64_t time,
@@ -70,14 +46,36 @@ struct pass {
     struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
 };
 
+/* What a frame shows of itself: struct mb__listed. */
+struct seen {
+    uint32_t hash;
+    uint8_t owner;
+    uint8_t shape;
+};
+
+/* |may_be_brief|: its time needs no mending, and it may be listed without the time before. */
+static inline struct seen look_at(const struct pass *p, bool may_be_brief, const struct mb_frame *frame)
+{
+    const uint8_t *b = frame->data;
+    struct seen seen = {.shape = MB__SHAPE_OTHER};
+    if (!mb__goes_short(p->d, p->link) || !mb__is_plain(p->d, frame) ||
+        !mb__shard_plain(b[MB__PLAIN_IP + 9], b + MB__PLAIN_L4)) {
+        seen.owner = mb__shard_of_frame(p->shards, p->link, frame, &seen.hash);
+        return seen;
+    }
+    seen.hash = mb__plain_hash(p->d, b);
+    seen.owner = mb__shard_of_hash(p->shards, seen.hash);
+    seen.shape = may_be_brief && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN;
+    return seen;
+}
+
 /* Lists a frame that is not plain, or whose time has to be mended or begins a tick; |before|: the time of the
  * one before. What |frame|'s comes to. */
 __attribute__((noinline)) static int64_t list_odd(struct pass *p, const struct mb_frame *frame, int64_t before,
                                                   uint32_t place)
 {
     const int64_t ts = mb__mend(frame->ts, before, &p->lag);
-    const struct seen seen = look_at(p->d, p->shards, p->link, mb__goes_short(p->d, p->link),
-                                     p->briefs && ts == frame->ts, frame);
+    const struct seen seen = look_at(p, p->briefs && ts == frame->ts, frame);
     if (seen.owner != MB__SHARD_ALL && ts <= (before | p->in_tick)) { /* no tick begins: |ts| is mended */
         list_frame(p->next[seen.owner]++, frame, before, ts, place, seen.hash, seen.owner, seen.shape);
     } else {
@@ -126,19 +124,6 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
     lists->latest = before;
     lists->lag = pass.lag;
     return true;
-}
-
-void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
-                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list, int64_t *lag)
-{
-    const bool may_be_short = mb__goes_short(d, link);
-    int64_t before = mb__decoder_now(d, lag);
-    for (uint32_t i = 0; i < n; i++) {
-        const int64_t ts = mb__mend(frames[i].ts, before, lag);
-        const struct seen seen = look_at(d, shards, link, may_be_short, briefs && ts == frames[i].ts, &frames[i]);
-        list_frame(&list[i], &frames[i], before, ts, i, seen.hash, seen.owner, seen.shape);
-        before = ts;
-    }
 }
 
 /* ---- decoding ---------------------------------------------------------------- */

@@ -82,10 +82,6 @@ int64_t mb__decoder_now(const struct mb__decoder *d, int64_t *lag);
  * of them the time before is not told. False: there is no room, and nothing was done. */
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
                      bool briefs, const struct mb_frame *frames, uint32_t n, struct mb__lists *lists);
-/* Lists |n| frames that come next here, whoever owns them; |*lag|: of the last one. */
-void mb__list_all(const struct mb__decoder *d, const struct mb__shards *shards, int link, bool briefs,
-                  const struct mb_frame *frames, uint32_t n, struct mb__listed *list, int64_t *lag);
-
 /* mb__mend() for a time that does not come next. */
 int64_t mb__mend_odd(int64_t ts, int64_t now, int64_t *lag);
 

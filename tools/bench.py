@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,19 +51,23 @@ Command = list[str]
 
 @dataclass
 class Measure:
-    """CPU seconds of one contender, a number a round."""
+    """Seconds of one contender, a number a round: of a CPU if nothing else is said."""
 
     rounds: list[float] = field(default_factory=list)
     startup: list[float] = field(default_factory=list)
 
     @property
+    def net(self) -> list[float]:
+        """All rounds, net of the quickest start-up."""
+        return [seconds - min(self.startup, default=0.0) for seconds in self.rounds]
+
+    @property
     def best(self) -> float:
-        """The quickest round, net of the quickest start-up."""
-        return min(self.rounds) - (min(self.startup) if self.startup else 0.0)
+        return min(self.net)
 
     @property
     def median(self) -> float:
-        return statistics.median(self.rounds) - (min(self.startup) if self.startup else 0.0)
+        return statistics.median(self.net)
 
 
 @dataclass
@@ -178,13 +182,20 @@ def lengthen(capture: Path, laps: int, out: Path) -> Path:
     return out
 
 
-def delay(content: bytearray, seconds: int) -> None:
-    """Moves all packets of a capture to a later time."""
+def records(content: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Where the records of a capture begin and end."""
     at = PCAP_HEADER
     while at < len(content):
+        end = at + RECORD_HEADER + int.from_bytes(content[at + 8 : at + 12], sys.byteorder)
+        yield at, end
+        at = end
+
+
+def delay(content: bytearray, seconds: int) -> None:
+    """Moves all packets of a capture to a later time."""
+    for at, _ in records(content):
         second = int.from_bytes(content[at : at + 4], sys.byteorder) + seconds
         content[at : at + 4] = second.to_bytes(4, sys.byteorder)
-        at += RECORD_HEADER + int.from_bytes(content[at + 8 : at + 12], sys.byteorder)
 
 
 def halve(capture: Path, outs: Sequence[Path]) -> None:
@@ -194,13 +205,10 @@ def halve(capture: Path, outs: Sequence[Path]) -> None:
     with outs[0].open("wb") as even, outs[1].open("wb") as odd:
         even.write(content[:PCAP_HEADER])
         odd.write(content[:PCAP_HEADER])
-        at = PCAP_HEADER
-        while at + RECORD_HEADER + PORTS + 4 <= len(content):
-            end = at + RECORD_HEADER + int.from_bytes(content[at + 8 : at + 12], sys.byteorder)
-            ports = at + RECORD_HEADER + PORTS
-            bit = (content[ports + 1] ^ content[ports + 3]) & 2
-            (odd if bit else even).write(content[at:end])
-            at = end
+        for at, end in records(content):
+            frame = content[at + RECORD_HEADER : end]
+            ports = frame[PORTS : PORTS + 4].ljust(4, b"\0")
+            (odd if (ports[1] ^ ports[3]) & 2 else even).write(content[at:end])
 
 
 # ---- the core -------------------------------------------------------------------
@@ -529,18 +537,6 @@ def workers(bench: Bench) -> None:
         os.sched_setaffinity(0, before)
 
 
-@dataclass
-class Clocks:
-    """Runs of one contender, a number a round: seconds on the clock, CPU seconds, start-up too."""
-
-    clock: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-    def add(self, took: tuple[float, float]) -> None:
-        self.clock.append(took[0])
-        self.cpu.append(took[1])
-
-
 def show_workers(bench: Bench, shape: str) -> None:
     """One worker, two, and two runs apart that have half of the flows each, in turns.
 
@@ -574,27 +570,30 @@ def workers_rounds(
     """A row. Twice as many rounds as are asked for: the noise of two CPUs is in them."""
     empty = str(cut(Path(whole), 0, bench.scratch / "empty.pcap"))
     contenders = {"one": ([whole], 1), "workers": ([whole], WORKERS), "apart": (halves, 1)}
-    runs = {name: Clocks() for name in contenders}
-    startups = {name: Clocks() for name in contenders}
+    clock = {name: Measure() for name in contenders}
+    cpu = {name: Measure() for name in contenders}
+
+    def run(files: Sequence[str], count: int) -> tuple[float, float]:
+        at_once = [[*command(file), "--workers", str(count)] for file in files]
+        return clock_time(at_once, bench.scratch)
 
     def once(name: str) -> None:
         files, count = contenders[name]
-        for clocks, read in (startups, [empty] * len(files)), (runs, files):
-            at_once = [[*command(file), "--workers", str(count)] for file in read]
-            clocks[name].add(clock_time(at_once, bench.scratch))
+        startup, whole_run = run([empty] * len(files), count), run(files, count)
+        for number, measure in enumerate((clock[name], cpu[name])):
+            measure.startup.append(startup[number])
+            measure.rounds.append(whole_run[number])
 
     in_turns(2 * bench.runs, list(contenders), once)
-    clock = {n: [t - min(startups[n].clock) for t in runs[n].clock] for n in contenders}
-    cpu = {n: min(runs[n].cpu) - min(startups[n].cpu) for n in contenders}
-    rounds = zip(clock["one"], clock["workers"], strict=True)
+    one, two, apart = clock["one"], clock["workers"], clock["apart"]
     return {
-        "one s": min(clock["one"]),
-        f"{WORKERS} workers s": min(clock["workers"]),
-        "apart s": min(clock["apart"]),
-        "CPU of them / of one": cpu["workers"] / cpu["one"],
-        "times as fast": min(clock["one"]) / min(clock["workers"]),
-        "median round": statistics.median(one / several for one, several in rounds),
-        "apart": min(clock["one"]) / min(clock["apart"]),
+        "one s": one.best,
+        f"{WORKERS} workers s": two.best,
+        "apart s": apart.best,
+        "CPU of them / of one": cpu["workers"].best / cpu["one"].best,
+        "times as fast": one.best / two.best,
+        "median round": statistics.median(a / b for a, b in zip(one.net, two.net, strict=True)),
+        "apart": one.best / apart.best,
     }
 
 

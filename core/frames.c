@@ -400,11 +400,13 @@ static bool list_frames(void *arg, int link, const struct mb_frame *frames, uint
     return mb__list_frames(e->decoder, &e->shards, link, MB__TICK_SHIFT, leaves_brief(e), frames, n, lists);
 }
 
-/* Frames that this worker alone has found: all are listed, its own are run. */
+/* Frames that this worker alone has found: all are listed, its own are run. They are at most MB_BURST, so
+ * lists that begin empty have room. */
 static int run_own(struct mb_engine *e, int link, const struct mb_frame *frames, int n)
 {
-    struct mb__listed own[MB_BURST], others[MB_BURST]; /* of which none is read */
-    struct mb__lists lists = {.total = 0};
+    struct mb__listed own[MB_BURST];
+    struct mb__listed others[MB_BURST]; /* never read: one list over the other */
+    struct mb__lists lists = {0};
     for (uint32_t worker = 0; worker < e->shards.count; worker++)
         lists.frame[worker] = worker == e->shards.own ? own : others;
     list_frames(e, link, frames, (uint32_t)n, false, &lists);

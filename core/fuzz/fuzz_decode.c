@@ -15,8 +15,9 @@
 
 static const int links[] = {1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 276, 147};
 
-#define TICK_SHIFT 20
 #define LINKS (sizeof links / sizeof links[0])
+
+#define TICK_SHIFT 20 /* a tick for lists is 2^this ns; any will do */
 
 /* One decoder and what it said last. */
 struct run {

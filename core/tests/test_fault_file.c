@@ -254,7 +254,8 @@ static bool play(struct run *run, unsigned own)
     if (!faulted)
         shared->usual[own] = told;
     const struct mb_stats *uncounted = &run->e->uncounted; /* all see fragments, the first counts */
-    CHECK(told == shared->usual[own] || let_go(&s) + uncounted->anomalies[MB_ANOMALY_FRAG_LIMIT] > 0); /* else something was lost, and nobody was told of it */
+    uint64_t let = let_go(&s) + uncounted->anomalies[MB_ANOMALY_FRAG_LIMIT];
+    CHECK(told == shared->usual[own] || let > 0); /* else something was lost, and nobody was told of it */
     return true;
 }
 

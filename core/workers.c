@@ -51,6 +51,7 @@ struct mb_workers {
     unsigned own; /* in a worker: which one it is */
     unsigned ways;
     struct mb__tap *tap;
+    bool apart; /* sources are read by each worker for itself, not through the tap */
     struct shared *shared;
     struct way way[MAX_WAYS];
 };
@@ -91,7 +92,12 @@ void mb_workers_free(struct mb_workers *w)
 
 struct mb_source *mb_workers_source(struct mb_workers *w, const char *path, char *err)
 {
-    return mb__source_tap(w->tap, path, err);
+    return w->apart ? mb__source_apart(path, err) : mb__source_tap(w->tap, path, err);
+}
+
+bool mb_workers_apart(struct mb_workers *w, const struct mb_engine *e)
+{
+    return w->apart = e->detect != NULL;
 }
 
 static int add_way(struct mb_workers *w, struct mb_output *o, struct mb_writer *writer)

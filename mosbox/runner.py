@@ -121,6 +121,7 @@ class Run:
         self._stack = ExitStack()
         self._wanted: list[int] = []  # signals not looked at yet
         self._events: dict[str, int] = {}
+        self._passed = 0  # bytes of the captures before this one
         self.interrupted = False
         self.crew: Crew | None = None  # of several workers
 
@@ -282,13 +283,14 @@ class Run:
         """All packets of all sources, then the end of all flows."""
         for index in range(max(1, len(self.plan.read))):
             if index:
-                self._next_source(index)
+                self._passed += self.source.progress()[1]
+                self.go_to_source(index)
             self._drain()
             if self.interrupted or self.engine.stopped:
                 break
         self.session.run(self.engine.finish)
 
-    def _next_source(self, index: int) -> None:
+    def go_to_source(self, index: int) -> None:
         self.source.close()
         self.source = self._open_source(index)
 
@@ -399,8 +401,15 @@ class Run:
     @contextmanager
     def progress(self) -> Iterator[Callable[[], None]]:
         """A bar on the terminal while a long capture is read; what moves it on."""
-        _, total = self.source.progress()
-        if total < BIG or self.plan.quiet or self.is_worker or not sys.stderr.isatty():
+        crew = self.crew
+        if crew is not None and crew.is_worker:  # the bar is the parent's
+            yield lambda: crew.tell_progress(self._passed + self.source.progress()[0])
+            return
+        name, (_, total) = Path(self.source.name).name, self.source.progress()
+        if crew is not None:  # one bar for all captures
+            total = sum(os.path.getsize(path) for path in self.plan.read if os.path.isfile(path))
+            name += f" and {len(self.plan.read) - 1} more" if len(self.plan.read) > 1 else ""
+        if total < BIG or self.plan.quiet or not sys.stderr.isatty():
             yield lambda: None
             return
         from rich.console import Console
@@ -408,8 +417,10 @@ class Run:
 
         columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(Path(self.source.name).name, total=total)
-            yield lambda: progress.update(task, completed=self.source.progress()[0])
+            task = progress.add_task(name, total=total)
+            yield lambda: progress.update(
+                task, completed=crew.progress if crew else self.source.progress()[0]
+            )
 
 
 def _hears(app: App, event: str) -> bool:

@@ -15,6 +15,7 @@ when they are done.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import pickle
 import signal
@@ -26,7 +27,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mosbox._core import ffi, lib
-from mosbox.engine import MosboxError, Source, check, error_buffer
+from mosbox.engine import STDIO, MosboxError, Source, check, error_buffer
 
 if TYPE_CHECKING:
     from mosbox.app import App
@@ -119,12 +120,14 @@ class Crew:
     def __init__(self, count: int) -> None:
         self.count = count
         self.number = -1  # in a worker: which one it is
+        self.apart = False  # each worker reads the capture for itself
         self._workers: list[Worker] = []
+        self._read = memoryview(mmap.mmap(-1, 8 * count)).cast("Q")  # bytes, by worker; shared
         with error_buffer(lib.MB_EINVAL) as (err, made):
             self.c = made(lib.mb_workers_new(count, err))
 
     def source(self, path: str) -> Source:
-        """A capture that is read once for all workers."""
+        """A capture that is read once for all workers, or by each of them."""
         with error_buffer(lib.MB_EFORMAT) as (err, made):
             return Source(made(lib.mb_workers_source(self.c, os.fsencode(path), err)), path)
 
@@ -145,6 +148,9 @@ class Crew:
         if run.writer is not None:
             check(lib.mb_workers_writer(self.c, run.writer.c))
         check(lib.mb_workers_rules(self.c, run.engine.c))
+        self.apart = self._can_read_apart(run) and lib.mb_workers_apart(self.c, run.engine.c)
+        if self.apart:
+            run.go_to_source(0)
         run.flush()  # what waits in buffers is the parent's to write
         sys.stdout.flush()
         try:
@@ -157,6 +163,12 @@ class Crew:
             self._signal(signal.SIGKILL)  # to those that are not done, for whatever reason
             for worker in self._workers:
                 worker.wait()
+
+    def _can_read_apart(self, run: Run) -> bool:
+        """Whether each worker can read for itself. That needs one file: what it is and where it
+        ends has to be known before the fork, so that it is the same for all."""
+        files = run.plan.read
+        return len(files) == 1 and files[0] != STDIO and os.path.isfile(files[0])
 
     def _fork(self, run: Run, number: int) -> Worker:
         reading, writing = os.pipe()
@@ -188,6 +200,11 @@ class Crew:
                 if lib.mb_workers_failed(self.c) or self._somebody_died():
                     check(lib.mb_workers_merge(self.c, 0))
                     break
+
+    @property
+    def progress(self) -> int:
+        """Bytes of the capture that the quickest worker has read."""
+        return max(self._read)
 
     def _somebody_died(self) -> bool:
         for worker in self._workers:
@@ -230,6 +247,9 @@ class Crew:
             raise errors[0][1]
         if died:
             raise ChildProcessError("; ".join(died))
+        frames: int = run.engine.stats()["frames"]
+        if self.apart and not run.interrupted and lib.mb_workers_frames(self.c) < frames:
+            raise MosboxError(lib.MB_ESTATE, f"{run.source.name} changed while it was read")
         records = sorted((pair for report in reports for pair in report.records), key=_where)
         if run.outputs.records is not None:
             run.outputs.records += [record for _, record in records]
@@ -260,6 +280,10 @@ class Crew:
     failed_first: tuple[Where, BaseException] | None = None
 
     # -- a worker
+
+    def tell_progress(self, read: int) -> None:
+        """Lets the parent know how many bytes of the capture this worker has read."""
+        self._read[self.number] = read
 
     def _work(self, run: Run, number: int, pipe: int) -> None:
         """The whole life of a worker."""

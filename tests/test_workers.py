@@ -13,7 +13,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ from wire import Frame, Talk, ethernet, fragments, icmp, ip, merge, tcp_options,
 
 import mosbox as package
 from mosbox import App, Flow
+from mosbox._core import lib
+from mosbox.apps.ids import Ids
+from mosbox.apps.stats import Stats
 from mosbox.nat import Watch
-from mosbox.workers import parse_workers
+from mosbox.runner import Plan, Run
+from mosbox.workers import Crew, parse_workers
 
 TOP = Path(__file__).parent.parent
 CORPUS = Path(os.environ.get("MOSBOX_CORPUS", TOP.parent / "shared" / "corpus"))
@@ -224,6 +228,22 @@ def test_several_captures_gzip_and_a_pipe(capture: Path, tmp_path: Path) -> None
         assert piped == alone
 
 
+def test_rules_read_together_and_apart(capture: Path, tmp_path: Path) -> None:
+    """Workers with rules read one file each for itself, and anything else once for all."""
+    words = app_words("ids", tmp_path)
+    packed = tmp_path / "x.pcap.gz"
+    packed.write_bytes(gzip.compress(capture.read_bytes()))
+    for n, paths in enumerate([[packed], [packed, capture], [capture, packed]]):
+        read = [word for path in paths for word in ("-r", path)]
+        assert_same(tmp_path / str(n), *words, *read, "-o", "eve", "tcp or ip6")
+    alone = outcome(tmp_path / "file", *words, "-r", capture, "-o", "json")
+    for count in (1, 2, 3):
+        with capture.open() as file:
+            folder = tmp_path / "pipe"
+            piped = outcome(folder, *words, "-r", "-", "-o", "json", workers=count, stdin=file)
+        assert piped == alone
+
+
 def test_a_capture_that_is_cut_off(capture: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(capture.read_bytes()[:-7])
@@ -304,6 +324,59 @@ def test_more_workers_than_flows_and_no_packets(tmp_path: Path) -> None:
     )
     empty = write_pcap(tmp_path / "empty.pcap", [])
     assert_same(tmp_path / "b", "stats", "-r", empty, *all_outputs())
+
+
+# ---- captures that change while they are read
+
+
+class Meddler(Ids):
+    """Does something to its capture when the first flow begins."""
+
+    meddle: Callable[[Crew | None], None]
+
+    def on_flow_start(self, flow: Flow) -> None:
+        if not self.counters["flows"]:
+            self.meddle(self._run.crew)
+        self.count("flows")
+
+
+def meddled(path: Path, workers: int, meddle: Callable[[Crew | None], None]) -> dict[str, int]:
+    rules = path.with_suffix(".rules")
+    rules.write_text(RULES)
+    app = type("Meddler", (Meddler,), {"meddle": staticmethod(meddle)})
+    return dict(package.run(app, read=path, workers=workers, rules=[rules]).counters)
+
+
+def test_a_capture_that_grows_ends_for_all_where_it_did(tmp_path: Path) -> None:
+    pcap = long_capture(tmp_path / "x.pcap", 2000)
+    whole = pcap.read_bytes()
+    assert len(whole) > 1 << 20  # more than what is read at once
+
+    def grow(_: Crew | None) -> None:
+        with pcap.open("ab") as file:
+            file.write(whole[24:])
+
+    found = []
+    for workers in (2, 3):
+        pcap.write_bytes(whole)
+        found.append(meddled(pcap, workers, grow))
+        assert pcap.stat().st_size > len(whole)
+    assert found[0] == found[1]
+    assert found[0]["flows"] == 2000
+
+
+def test_a_capture_that_is_not_the_same_for_all_is_an_error(tmp_path: Path) -> None:
+    pcap = long_capture(tmp_path / "x.pcap", 2000)
+
+    def cut(crew: Crew | None) -> None:
+        assert crew is not None
+        if crew.number == 0:  # when the other one has read it
+            while not lib.mb_workers_left(crew.c, 1):
+                time.sleep(0.01)
+            os.truncate(pcap, pcap.stat().st_size // 2)
+
+    with pytest.raises(package.MosboxError, match=r"x\.pcap changed while it was read"):
+        meddled(pcap, 2, cut)
 
 
 # ---- what cannot be shared
@@ -569,6 +642,18 @@ def test_workers_tell_of_themselves(tmp_path: Path) -> None:
         " slow, worker 0",
         " slow, worker 1",
     ]
+
+
+@pytest.mark.parametrize("rules", [False, True])
+def test_the_parent_knows_how_far_they_are(tmp_path: Path, rules: bool) -> None:
+    pcap = long_capture(tmp_path / "x.pcap", 2000)
+    size = pcap.stat().st_size
+    app, read = (Ids(), [str(pcap)]) if rules else (Stats(), [str(pcap)] * 2)
+    with Run(app, Plan(read=read, collect=True, workers=2)) as run:
+        run.open()
+        run.go()
+        assert run.crew is not None
+        assert size * (len(read) - 1) < run.crew.progress <= size * len(read)
 
 
 # ---- the corpus

@@ -955,6 +955,11 @@ void mb_workers_free(struct mb_workers *w);
 /* As mb_source_file(): the file is read once for all workers. The first source
  * is opened before the fork; later ones by each worker, in the same order. */
 struct mb_source *mb_workers_source(struct mb_workers *w, const char *path, char *err);
+/* Has each worker read the capture for itself, if that is quicker with |e|: it has
+ * rules, which look at most bytes, and what another processor has read comes slowly.
+ * For a single capture, a regular file, whose source is opened anew after this and
+ * before the fork; should it grow, it ends for all where it did then. Whether it is so. */
+bool mb_workers_apart(struct mb_workers *w, const struct mb_engine *e);
 /* What the workers write to |o| or |writer| (borrowed) comes from the parent,
  * in order. Before the fork. 0, MB_ELIMIT (32 of both) or MB_ENOMEM. */
 int mb_workers_output(struct mb_workers *w, struct mb_output *o);

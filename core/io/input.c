@@ -21,10 +21,8 @@ struct mb__inflate {
     z_stream z;
     bool in_member; /* inside a gzip member: an end here is one too early */
     bool damaged;   /* what came before the damage is handed over first */
-    uint8_t *raw;   /* what was read; NULL: it is the caller's memory */
+    uint8_t *raw;   /* what was read; NULL: it is the caller's memory, or in a tap */
     size_t size;    /* bytes of |raw| */
-    uint64_t fed;   /* memory: bytes given to zlib */
-    uint64_t read;  /* else: bytes read */
 };
 
 /* ---- plain bytes ---- */
@@ -34,7 +32,6 @@ static int make_room(struct mb__input *in, char *err)
 {
     size_t left = mb__input_left(in), size = in->size;
     if (in->buf != NULL && in->at != in->buf) {
-        in->gone += (uint64_t)(in->at - in->buf);
         memmove(in->buf, in->at, left);
     } else if (left == size) {
         size = size == 0 ? WINDOW_SIZE : size * 2;
@@ -51,8 +48,19 @@ static int make_room(struct mb__input *in, char *err)
     return 0;
 }
 
-/* Reads up to |size| bytes, their number in |*got|; 0 with none: the end. */
-static int read_some(struct mb__input *in, uint8_t *p, size_t size, size_t *got, char *err)
+/* read(), or of a file what is at |offset|: processes that a fork made have its position in common. */
+static ssize_t read_at(const struct mb__input *in, uint8_t *p, size_t size, uint64_t offset)
+{
+    if (!in->regular || !in->owns_fd)
+        return read(in->fd, p, size);
+    if (in->fixed && in->total - offset < size)
+        size = (size_t)(in->total - offset);
+    return pread(in->fd, p, size, (off_t)offset);
+}
+
+/* Reads up to |size| bytes from |offset| on, where reading has come to; their number in |*got|, 0 with none:
+ * the end. */
+static int read_some(const struct mb__input *in, uint8_t *p, size_t size, uint64_t offset, size_t *got, char *err)
 {
     struct pollfd ready = {.fd = in->fd, .events = POLLIN};
     *got = 0;
@@ -60,7 +68,7 @@ static int read_some(struct mb__input *in, uint8_t *p, size_t size, size_t *got,
         int n = in->patient || in->regular ? 1 : poll(&ready, 1, WAIT_MS);
         if (n == 0 || (n < 0 && errno == EINTR))
             return MB__SOURCE_IDLE;
-        ssize_t len = read(in->fd, p, size);
+        ssize_t len = read_at(in, p, size, offset);
         if (len >= 0) {
             *got = (size_t)len;
             return 0;
@@ -80,17 +88,9 @@ static int read_some(struct mb__input *in, uint8_t *p, size_t size, size_t *got,
 
 static int tap_read(void *arg, uint8_t *p, size_t size, uint64_t offset)
 {
-    struct mb__input *in = arg;
     size_t got;
-    if (!in->regular || !in->owns_fd) { /* all workers have the same description of the open file */
-        int rc = read_some(in, p, size, &got, NULL);
-        return rc != 0 ? rc : (int)got;
-    }
-    ssize_t len;
-    do {
-        len = pread(in->fd, p, size, (off_t)offset);
-    } while (len < 0 && errno == EINTR);
-    return len < 0 ? mb__code_of_errno(errno) : (int)len;
+    int rc = read_some(arg, p, size, offset, &got, NULL);
+    return rc != 0 ? rc : (int)got;
 }
 
 static void tap_look(void *arg, const uint8_t *p, const uint8_t *end, struct mb__index *index)
@@ -112,6 +112,8 @@ static int tap_take(struct mb__input *in, size_t keep, char *err)
     } while (got == MB__SOURCE_IDLE && in->patient);
     if (got == MB_ELIMIT)
         return mb__say(got, err, "%s: a record is too large for several workers", in->name);
+    if (got > 0)
+        in->read += (uint64_t)got;
     return got >= 0 || got == MB__SOURCE_IDLE ? got : mb__say(got, err, "%s: %s", in->name, mb_error_text(got));
 }
 
@@ -125,6 +127,7 @@ static int tap_more(struct mb__input *in, char *err)
         return got;
     in->at = mb__tap_at(in->tap, at);
     in->end = in->at + left + (size_t)got;
+    in->came += (uint64_t)got;
     in->ended = got == 0;
     return got != 0;
 }
@@ -134,9 +137,11 @@ static int plain_more(struct mb__input *in, char *err)
     size_t got;
     int rc = make_room(in, err);
     if (rc == 0)
-        rc = read_some(in, in->buf + mb__input_left(in), in->size - mb__input_left(in), &got, err);
+        rc = read_some(in, in->buf + mb__input_left(in), in->size - mb__input_left(in), in->read, &got, err);
     if (rc != 0)
         return rc;
+    in->read += got;
+    in->came += got;
     in->end += got;
     in->ended = got == 0;
     return got != 0;
@@ -161,12 +166,12 @@ static int gzip_start(struct mb__input *in, char *err)
     if (in->memory == NULL) {
         z->raw = in->buf;
         z->size = in->size;
-        z->read = mb__input_left(in);
         z->z.next_in = (uint8_t *)in->at;
-        z->z.avail_in = (unsigned)z->read;
+        z->z.avail_in = (unsigned)mb__input_left(in);
     }
     in->at = in->end = in->buf = NULL;
     in->size = 0;
+    in->came = 0;
     in->ended = false;
     return 0;
 }
@@ -177,10 +182,10 @@ static int gzip_feed(struct mb__input *in, char *err)
     struct mb__inflate *z = in->z;
     size_t got;
     if (in->memory != NULL) {
-        uint64_t left = in->total - z->fed;
+        uint64_t left = in->total - in->read;
         got = left < MB__INPUT_LIMIT ? (size_t)left : MB__INPUT_LIMIT;
-        z->z.next_in = (uint8_t *)in->memory + z->fed;
-        z->fed += got;
+        z->z.next_in = (uint8_t *)in->memory + in->read;
+        in->read += got;
     } else if (in->tap != NULL) {
         uint64_t at = mb__tap_position(in->tap);
         int rc = tap_take(in, 0, err);
@@ -188,13 +193,12 @@ static int gzip_feed(struct mb__input *in, char *err)
             return rc;
         got = (size_t)rc;
         z->z.next_in = (uint8_t *)mb__tap_at(in->tap, at);
-        z->read += got;
     } else {
-        int rc = read_some(in, z->raw, z->size, &got, err);
+        int rc = read_some(in, z->raw, z->size, in->read, &got, err);
         if (rc != 0)
             return rc;
         z->z.next_in = z->raw;
-        z->read += got;
+        in->read += got;
     }
     z->z.avail_in = (unsigned)got;
     return got != 0;
@@ -211,6 +215,7 @@ static int gzip_inflate(struct mb__input *in)
     int result = inflate(&z->z, Z_NO_FLUSH);
     size_t got = room - z->z.avail_out;
     in->end += got;
+    in->came += got;
     if (result == Z_STREAM_END) { /* another member may follow (RFC 1952 2.2) */
         z->in_member = false;
         inflateReset(&z->z);
@@ -278,19 +283,20 @@ static int open_file(struct mb__input *in, const char *path, char *err)
         return mb__say(MB_EIO, err, "%s is no file: several workers can read a pipe only as the first", in->name);
     if (in->regular) {
         in->total = (uint64_t)st.st_size;
+        in->fixed &= in->total > 0; /* some files do not say how long they are */
         posix_fadvise(in->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     }
     return 0;
 }
 
-int mb__input_open(struct mb__input *in, struct mb__tap *tap, const char *path, char *err)
+int mb__input_open(struct mb__input *in, struct mb__tap *tap, bool fixed, const char *path, char *err)
 {
     memset(in, 0, sizeof *in);
     in->fd = -1;
     in->tap = tap;
-    in->begin = tap != NULL ? mb__tap_position(tap) : 0;
+    in->fixed = fixed;
     if (tap != NULL)
-        in->at = in->end = mb__tap_at(tap, in->begin);
+        in->at = in->end = mb__tap_at(tap, mb__tap_position(tap));
     in->patient = true;
     in->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
     if (in->name == NULL)
@@ -308,7 +314,7 @@ int mb__input_memory(struct mb__input *in, const void *bytes, size_t len, char *
         return mb__say(MB_ENOMEM, err, "%s", mb_error_text(MB_ENOMEM));
     in->memory = in->at = bytes;
     in->end = in->memory + len;
-    in->total = len;
+    in->total = in->came = len;
     return look(in, err);
 }
 
@@ -327,19 +333,11 @@ void mb__input_close(struct mb__input *in)
 
 uint64_t mb__input_offset(const struct mb__input *in)
 {
-    if (in->tap != NULL && in->z == NULL)
-        return mb__tap_position(in->tap) - in->begin - mb__input_left(in);
-    const uint8_t *start = in->memory != NULL && in->z == NULL ? in->memory : in->buf;
-    return start == NULL ? 0 : in->gone + (uint64_t)(in->at - start);
+    return in->came - mb__input_left(in);
 }
 
 void mb__input_progress(const struct mb__input *in, uint64_t *done, uint64_t *total)
 {
     *total = in->total;
-    if (in->tap != NULL && !mb__tap_joined(in->tap)) /* who waits for the workers */
-        *done = mb__tap_furthest(in->tap) - in->begin;
-    else if (in->z == NULL)
-        *done = mb__input_offset(in);
-    else
-        *done = (in->memory != NULL ? in->z->fed : in->z->read) - in->z->z.avail_in;
+    *done = in->z != NULL ? in->read - in->z->z.avail_in : mb__input_offset(in);
 }

@@ -30,9 +30,9 @@ struct mb__input {
     const uint8_t *end;    /* one past the last byte here */
     uint8_t *buf;          /* the window's memory; NULL: memory of the caller's */
     size_t size;           /* bytes of |buf| */
-    uint64_t gone;         /* bytes that were in |buf| before its first */
+    uint64_t came;         /* bytes that ever were in the window */
+    uint64_t read;         /* bytes of the file, or of what zlib is given from memory, that were read */
     struct mb__tap *tap;   /* the file's bytes come from there, and the window is in it; NULL: from |fd| */
-    uint64_t begin;        /* where they begin in its stream */
     void (*look)(void *arg, const uint8_t *p, const uint8_t *end, struct mb__index *index);
                            /* finds frames for all workers: struct mb__tap_reader */
     void *look_arg;
@@ -44,14 +44,15 @@ struct mb__input {
     int fd;
     bool owns_fd;
     bool regular;          /* a file: reading never waits */
+    bool fixed;            /* it ends after |total| bytes, should it grow meanwhile */
     bool patient;          /* more() waits as long as it takes */
     bool ended;            /* there is no more */
 };
 
 /* Opens |path| ("-": standard input) and brings its first bytes, through |tap|
- * (borrowed) if several workers read it. 0, or < 0 and a sentence in |err|;
- * mb__input_close() is due in both cases. */
-int mb__input_open(struct mb__input *in, struct mb__tap *tap, const char *path, char *err);
+ * (borrowed) if several workers read it. |fixed|: a file that grows ends where it
+ * does now. 0, or < 0 and a sentence in |err|; mb__input_close() is due in both cases. */
+int mb__input_open(struct mb__input *in, struct mb__tap *tap, bool fixed, const char *path, char *err);
 /* The same over |len| bytes in memory. */
 int mb__input_memory(struct mb__input *in, const void *bytes, size_t len, char *err);
 void mb__input_close(struct mb__input *in);

@@ -36,10 +36,10 @@ static struct mb_source *open_format(struct mb__input *in, char *err)
     return s;
 }
 
-struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *err)
+static struct mb_source *open_path(struct mb__tap *tap, bool fixed, const char *path, char *err)
 {
     struct mb__input in;
-    if (mb__input_open(&in, tap, path, err) == 0)
+    if (mb__input_open(&in, tap, fixed, path, err) == 0)
         return open_format(&in, err);
     mb__input_close(&in);
     return NULL;
@@ -47,7 +47,17 @@ struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *er
 
 struct mb_source *mb_source_file(const char *path, char *err)
 {
-    return mb__source_tap(NULL, path, err);
+    return open_path(NULL, false, path, err);
+}
+
+struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *err)
+{
+    return open_path(tap, false, path, err);
+}
+
+struct mb_source *mb__source_apart(const char *path, char *err)
+{
+    return open_path(NULL, true, path, err);
 }
 
 struct mb_source *mb__source_memory(const void *bytes, size_t len, char *err)

@@ -69,6 +69,9 @@ int mb__source_sheet(struct mb_source *s, const struct mb__lister *lister, struc
 
 /* As mb_source_file(), for workers that read the file through |tap| (borrowed). */
 struct mb_source *mb__source_tap(struct mb__tap *tap, const char *path, char *err);
+/* As mb_source_file(), for workers that a fork makes afterwards: each reads the
+ * file, which has to be a regular one, for itself, up to where it ends now. */
+struct mb_source *mb__source_apart(const char *path, char *err);
 /* A source over the bytes of a capture file in memory, borrowed until it is
  * freed. NULL and a sentence in |err|. */
 struct mb_source *mb__source_memory(const void *bytes, size_t len, char *err);

@@ -121,11 +121,6 @@ uint64_t mb__tap_position(const struct mb__tap *t)
     return t->position;
 }
 
-uint64_t mb__tap_furthest(const struct mb__tap *t)
-{
-    return atomic_load(&t->shared->end);
-}
-
 const uint8_t *mb__tap_at(const struct mb__tap *t, uint64_t position)
 {
     return t->ring + position % MB__TAP_SIZE;

@@ -70,8 +70,6 @@ struct mb__tap_reader {
 
 /* Where the stream stands: the position after the last chunk taken. */
 uint64_t mb__tap_position(const struct mb__tap *t);
-/* How far the quickest worker has read. */
-uint64_t mb__tap_furthest(const struct mb__tap *t);
 /* The byte at |position| of the stream; those behind it follow. */
 const uint8_t *mb__tap_at(const struct mb__tap *t, uint64_t position);
 /* Releases all before |keep|, from where on all is to be looked at or was left

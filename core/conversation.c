@@ -255,6 +255,15 @@ __attribute__((noinline)) static void brief_turn(struct mb_engine *e, struct mb_
     mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
 }
 
+/* As measure(): |s|, sent by |from|, echoes |tsecr|. */
+static inline void brief_measure(const struct mb_engine *e, struct mb_flow *flow, const struct mb_endpoint *from,
+                                 const struct mb__segment *s, uint32_t tsecr)
+{
+    if (mb__rtts_apply(flow))
+        mb__rtts_packet(mb__rtts_of(e, flow), from != &flow->end[MB_CLIENT], s->ts, s->tsval, tsecr,
+                        s->len > 0 || s->flags & MB_TCP_FIN);
+}
+
 /* Takes a brief frame, the parts of which are |at|, the short way, if it may go it. */
 __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e, struct mb__brief_at at,
                                                              uint32_t wirelen, int64_t ts, uint32_t hash)
@@ -280,6 +289,8 @@ __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e
     e->stats.stream_bytes += s.len;
     mb__tcp_advance_sender(flow, from, to, &s);
     mb__tcp_advance_receiver(from, to, &s);
+    if (e->rtts_slot != 0 && s.stamped)
+        brief_measure(e, flow, from, &s, mb__be32(at.tsecr));
     if (turn != NULL)
         brief_turn(e, flow, from, turn);
     if (!(from->flags & MB_SIDE_SETTLED))
@@ -324,7 +335,7 @@ uint32_t mb__conversation_listed(struct mb_engine *e, const struct mb__listed *l
         if (now >> MB__TICK_SHIFT != e->tick)
             break;
         e->now = now;
-        if (!pass_brief(e, mb__brief_in_list(&listed[i].brief), frame->wirelen, ts, listed[i].hash))
+        if (!pass_brief(e, mb__brief_in_list(&listed[i]), frame->wirelen, ts, listed[i].hash))
             break;
         bytes += frame->wirelen;
     }
@@ -527,11 +538,25 @@ static int spurious(struct mb_engine *e, struct mb_flow *flow, int side, const s
     return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_SPURIOUS);
 }
 
+/* Has the round trips measured that |p| begins or ends. A SYN can be timed whatever its flow was so far. */
+__attribute__((noinline)) static void measure(const struct mb_engine *e, struct mb_flow *flow, int side,
+                                              const struct mb_packet *p)
+{
+    uint32_t tsval, tsecr;
+    if (p->ip_proto != 6 || p->tcp_flags & MB_TCP_RST || !(p->tcp_flags & MB_TCP_SYN || mb__rtts_apply(flow)))
+        return;
+    bool opens = p->payload_len > 0 || p->tcp_flags & (MB_TCP_SYN | MB_TCP_FIN);
+    if (mb__tcp_timestamps(p, &tsval, &tsecr))
+        mb__rtts_packet(mb__rtts_of(e, flow), side, p->ts, tsval, tsecr, opens);
+}
+
 /* A packet of |flow|, the |first| or a later one. */
 static inline int flow_packet(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     int err;
     count_packet(flow, side, p);
+    if (e->rtts_slot != 0)
+        measure(e, flow, side, p);
     if (flow->flags & MB_FLOW_DROP)
         err = dropped_packet(e, flow, side, p);
     else if (p->ip_proto != 6)

@@ -131,6 +131,10 @@ static int seal(struct mb_engine *e)
         e->proto_slot = sizeof(struct mb_flow) + extra;
         extra += sizeof(struct mb__proto_conn *);
     }
+    if (e->measures) {
+        e->rtts_slot = sizeof(struct mb_flow) + extra;
+        extra += sizeof(struct mb__rtts);
+    }
     e->sink.wanted = wanted;
     e->streams.history = mb__events_history(e->events);
     e->config.max_flows = flows_that_fit(e, extra);
@@ -498,6 +502,19 @@ struct mb__outputs **mb__engine_outputs(const struct mb_engine *e)
 uint64_t mb__engine_max_memory(const struct mb_engine *e)
 {
     return e->config.max_memory;
+}
+
+int mb__engine_measure(struct mb_engine *e)
+{
+    if (e->sealed && !e->measures)
+        return MB_ESTATE;
+    e->measures = true;
+    return 0;
+}
+
+const struct mb__rtts *mb__engine_rtts(const struct mb_engine *e, const struct mb_flow *flow)
+{
+    return e->rtts_slot != 0 ? mb__rtts_of(e, flow) : NULL;
 }
 
 void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg)

@@ -21,6 +21,7 @@
 #include "base/overlap.h"
 #include "detect/detect.h"
 #include "event/event.h"
+#include "flow/rtt.h"
 #include "flow/stream.h"
 #include "flow/table.h"
 #include "mosbox.h"
@@ -59,6 +60,8 @@ struct mb_engine {
     int64_t now;                    /* packet clock, ns */
     int64_t tick;                   /* of the wheel, last looked at */
     size_t proto_slot;              /* where a flow's parser is, bytes from its start; 0: none */
+    size_t rtts_slot;               /* the same of its round trip times */
+    bool measures;                  /* round trips: somebody wants to know them */
     uint32_t monitors;
     uint8_t source;                 /* counted from 0, for mb_packet.source */
     bool sealed;                    /* the first frame has come */
@@ -85,6 +88,12 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
 
 /* All that |p| led to is done: has the rules judge it. |flow| NULL: none. */
 void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
+
+/* Round trip times of |flow|, where they are measured: |e| has a slot for them. */
+static inline struct mb__rtts *mb__rtts_of(const struct mb_engine *e, const struct mb_flow *flow)
+{
+    return (struct mb__rtts *)(void *)((uint8_t *)(uintptr_t)flow + e->rtts_slot);
+}
 
 #define MB__TICK_SHIFT MB__WHEEL_SHIFT /* of the packet clock: 2^this ns */
 

@@ -251,7 +251,7 @@ static int process_own(struct mb_engine *e, int link, const struct mb__listed *l
     struct mb_packet *packets = e->burst.packet;
     const struct mb_frame *frame = &listed->frame;
     if (brief && !hears_raw(e) &&
-        mb__conversation_brief(e, mb__brief_in_list(&listed->brief), frame->wirelen, frame->ts, listed->hash)) {
+        mb__conversation_brief(e, mb__brief_in_list(listed), frame->wirelen, frame->ts, listed->hash)) {
         mb__decoder_left_brief(e->decoder, 1);
         return keep(e, link, frame);
     }
@@ -317,18 +317,20 @@ static inline uint32_t pass_briefs(struct mb_engine *e, const struct mb__listed 
 }
 
 /* As prefetch_burst(): a list has the hashes in it. The frames themselves may be in another worker's cache; those
- * that are likely to stay undecoded, and are not written, are left there. Not by a branch: which they are cannot
- * be foretold. */
+ * that are likely to stay undecoded, and are not written, are left there, but for what is measured by. Not by a
+ * branch: which they are cannot be foretold. */
 static inline void prefetch_list(struct mb_engine *e, const struct stretch *s, bool leave_brief)
 {
-    const bool all = !leave_brief || e->writer != NULL;
+    const bool all = !leave_brief || e->writer != NULL, measures = e->rtts_slot != 0;
     mb__wheel_prefetch(&e->flows.wheel);
     for (uint32_t i = 0; i < s->count; i++) {
         const struct mb__listed *listed = &s->listed[i];
-        const uint8_t *headers = all || listed->shape != MB__SHAPE_BRIEF ? listed->frame.data : (const uint8_t *)listed;
+        const bool whole = all || listed->shape != MB__SHAPE_BRIEF;
+        const uint8_t *headers = listed->frame.data, *last = headers + MB__BRIEF_LEN + 8; /* the echoed timestamp */
+        const uint8_t *left = measures ? last : (const uint8_t *)listed;
         mb__flows_prefetch_bucket(&e->flows, listed->hash);
-        __builtin_prefetch(headers);
-        __builtin_prefetch(headers + 64);
+        __builtin_prefetch(whole ? headers : left);
+        __builtin_prefetch(whole ? headers + 64 : left);
     }
     for (uint32_t i = 0; i < s->count && i < MB__AHEAD; i++)
         mb__flows_prefetch_flow(&e->flows, s->listed[i].hash);

@@ -123,7 +123,8 @@ def test_round_trips_of_the_handshake_and_of_timestamps(tmp_path: Path) -> None:
         frames.append(Frame(stamped("server", ACK, b"answer"), start + 0.020 + 0.001 * turn))
         client += 50
         frames.append(Frame(stamped("client", ACK), start + 0.060 + 0.001 * turn))
-    [flow] = flows(write_pcap(tmp_path / "x.pcap", frames))
+    pcap = write_pcap(tmp_path / "x.pcap", frames)
+    [flow] = flows(pcap)
     assert flow["server"]["rtt"] == pytest.approx(0.010, abs=2e-6)
     assert flow["client"]["rtt"] == pytest.approx(0.040, abs=2e-6)
     assert flow["server"]["rtt_min"] == pytest.approx(0.010, abs=2e-6)
@@ -132,6 +133,24 @@ def test_round_trips_of_the_handshake_and_of_timestamps(tmp_path: Path) -> None:
         (0.010 + 0.020 + 0.021 + 0.022) / 4, abs=2e-6
     )
     assert flow["client"]["rtt_mean"] == pytest.approx(0.040, abs=2e-6)
+    # packets that somebody looks at are decoded, others are not; a worker has them in a list
+    for words in (["--vlan-key"], ["-w", str(tmp_path / "kept.pcap")], ["--workers", "2"]):
+        assert flows(pcap, *words) == [flow]
+
+
+def test_a_handshake_that_was_repeated_does_not_stop_the_timing(tmp_path: Path) -> None:
+    talk = Talk()
+    opening = talk.segment("client", SYN, options=tcp_options(ts=(1, 0)))
+    frames = [Frame(opening, second) for second in (1, 2, 4)]
+    talk.client_seq += 1
+    answer = talk.segment("server", SYN | ACK, options=tcp_options(ts=(70, 1)))
+    talk.server_seq += 1
+    last = talk.segment("client", ACK, options=tcp_options(ts=(8, 70)))
+    [flow] = flows(
+        write_pcap(tmp_path / "x.pcap", [*frames, Frame(answer, 4.02), Frame(last, 4.05)])
+    )
+    assert flow["client"]["rtt_min"] == pytest.approx(0.030, abs=2e-6)
+    assert (flow["client"]["rtt_samples"], flow["server"]["rtt_samples"]) == (1, 1)
 
 
 def test_retransmissions_gaps_and_disorder_are_counted(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ static uint64_t end_of(const struct mb_addr *a, uint16_t port)
 /* What is listed of a brief frame is what its packet says. */
 static void check_brief(const struct mb__listed *listed, const struct mb_packet *p)
 {
-    const struct mb__brief_at at = mb__brief_in_list(&listed->brief);
+    const struct mb__brief_at at = mb__brief_in_list(listed);
     const struct mb__segment s = mb__brief_segment(&at, p->ts), wanted = mb__segment_of(p);
     const struct mb__ends ends = mb__brief_ends(&at);
     assert(s.seq == wanted.seq && s.ack == wanted.ack && s.len == wanted.len && s.tsval == wanted.tsval);

@@ -76,6 +76,9 @@ static void remember_ends(struct run *r, const struct mb_flow *flow)
     remember(r, (uint64_t)flow->last_ts);
     for (int side = 0; side < 2; side++) {
         const struct mb_endpoint *end = &flow->end[side];
+        const struct mb__rtt *rtt = &mb__engine_rtts(r->e, flow)->side[side];
+        remember(r, (uint64_t)rtt->samples << 32 | rtt->min);
+        remember(r, rtt->sum);
         remember(r, (uint64_t)end->flags << 32 | (uint64_t)end->state << 24 | (uint64_t)end->tcp_flags << 16 |
                         end->out_of_order);
         remember(r, (uint64_t)end->snd_nxt << 32 | end->snd_una);
@@ -296,7 +299,7 @@ static void start(struct run *r, const struct traffic *t, const uint8_t option[4
     *r = (struct run){.traffic = t, .meddle = option[2], .quiet = option[1] & 8};
     configure(&r->config, option, seed);
     r->e = mb_engine_new(&r->config, NULL);
-    assert(r->e != NULL);
+    assert(r->e != NULL && mb__engine_measure(r->e) == 0);
     r->monitor = mb_monitor_new(r->e, "fuzz", NULL);
     assert(r->monitor != NULL);
     mb_monitor_user_free(r->monitor, give_back);

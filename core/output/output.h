@@ -4,7 +4,6 @@
  *                       +--> log  --> one line in JSON, EVE, CSV      (record.c, eve.c)
  *   flow_end --> hub ---+--> tally -> rows by port, host, ...         (tally.c)
  *                       |
- *   packet ---> rtt     |   only while a JSON or CSV log wants it     (rtt.c)
  *   packet ---> zeek ---+--> one line of conn.log                     (zeek.c)
  *
  * Everything here listens as any C program would, through monitors of the
@@ -16,6 +15,7 @@
 #include "base/hash.h"
 #include "base/order.h"
 #include "base/text.h"
+#include "flow/rtt.h"
 #include "mosbox.h"
 
 /* ---- what the engine gives and calls (engine.c) -------------------------- */
@@ -32,6 +32,10 @@ struct mb__order *mb__engine_order(const struct mb_engine *e);
 struct mb__condition *mb__engine_condition(const struct mb_engine *e);
 /* The packet clock at the first frame, ns; 0: there was none. */
 int64_t mb__engine_began(const struct mb_engine *e);
+/* Has the round trips of all TCP flows measured. Before the first packet: 0, else MB_ESTATE. */
+int mb__engine_measure(struct mb_engine *e);
+/* Those of |flow|; NULL: they are not measured. */
+const struct mb__rtts *mb__engine_rtts(const struct mb_engine *e, const struct mb_flow *flow);
 /* Calls |fn| for each live flow, in no order that output may show. */
 void mb__engine_each_flow(const struct mb_engine *e, void (*fn)(const struct mb_flow *flow, void *arg), void *arg);
 /* Bytes that outputs keep of each live flow; of NULL 0. */
@@ -51,25 +55,6 @@ void mb__outputs_free(struct mb__outputs *o);
 
 #define MB__COMMUNITY_ID_TEXT 32 /* bytes of a community id with its NUL */
 #define MB__FLOW_ID_MASK ((1ull << 53) - 1) /* numbers that JSON readers keep exactly */
-
-/* Round trip times that one side's echoed timestamps show, at the tap. */
-struct mb__rtt {
-    uint32_t samples;
-    uint32_t min; /* us */
-    uint64_t sum; /* us */
-};
-
-/* The same of both sides: [MB_SERVER] is from the tap to the server and back. */
-struct mb__rtts {
-    struct mb__rtt side[2];
-    int64_t sent[2];       /* when the packet being timed was seen, by its sender */
-    uint32_t tsval[2];     /* its timestamp */
-    bool waiting[2];       /* there is such a packet */
-};
-
-/* A packet of a TCP flow with RFC 7323 timestamps, sent by |side|. |opens|:
- * it takes sequence space, so that it will be answered. */
-void mb__rtts_packet(struct mb__rtts *r, int side, int64_t ts, uint32_t tsval, uint32_t tsecr, bool opens);
 
 /* Appends a record with its line end. |rtts| may be NULL: not measured. */
 void mb__record_json(struct mb__text *t, const struct mb_flow *flow, const struct mb__rtts *rtts,

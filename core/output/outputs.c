@@ -2,23 +2,17 @@
 /* outputs -- the records and tallies of one engine, fed by its flow_end events
  *
  * All of them hang on one monitor: a flow that ends costs one callback however
- * many there are. Packets are listened to only for round trip times, and only
- * on TCP flows whose two ends send timestamps. Application protocols are looked
- * for only if an output has them by definition.
+ * many there are. Round trip times are measured, and application protocols
+ * looked for, only if an output has them by definition.
  */
 #include "output/output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/pool.h"
 #include "detect/detect.h"
-#include "packet/packet.h"
 
 #define MAX_OUTPUTS 8 /* of each kind */
-#define TCP 6
-#define MAX_TIMED (16u * 1024 * 1024) /* flows timed at once; address space, not memory */
-#define HANDSHAKE_PACKETS 3 /* after these a flow without timestamps will have none */
 
 struct log {
     int format; /* enum mb_format, but not ZEEK */
@@ -32,9 +26,7 @@ struct mb__outputs {
     struct mb__zeek *zeeks[MAX_OUTPUTS];
     struct mb_tally *tallies[MAX_OUTPUTS];
     int log_count, zeek_count, tally_count;
-    bool timing;         /* packets are listened to */
     bool ending;         /* the run is over */
-    struct mb__pool rtts; /* struct mb__rtts of live flows: the monitor's user pointers */
     struct mb__text text;
     struct mb__iso_cache iso;
 };
@@ -44,60 +36,6 @@ static int explain(char *err, int code)
     if (err != NULL)
         snprintf(err, MB_ERRBUF_SIZE, "%s", mb_error_text(code));
     return code;
-}
-
-/* ---- round trip times ------------------------------------------------------ */
-
-/* Whether timestamps can still come up on |flow|. */
-static bool may_have_timestamps(const struct mb_flow *flow)
-{
-    if (flow->ip_proto != TCP)
-        return false;
-    if (flow->flags & MB_FLOW_MIDSTREAM || flow->end[0].packets + flow->end[1].packets < HANDSHAKE_PACKETS)
-        return true;
-    return flow->end[0].flags & flow->end[1].flags & MB_SIDE_TIMESTAMPS;
-}
-
-static struct mb__rtts *new_rtts(struct mb__outputs *o, struct mb_flow *flow)
-{
-    uint32_t n = mb__pool_take(&o->rtts);
-    if (n == 0)
-        return NULL;
-    struct mb__rtts *rtts = mb__pool_at(&o->rtts, n);
-    if (mb_flow_set_user(flow, o->monitor, rtts) < 0) {
-        mb__pool_give(&o->rtts, n);
-        return NULL;
-    }
-    return rtts;
-}
-
-static int on_packet(struct mb_event *ev, void *arg)
-{
-    struct mb__outputs *o = arg;
-    const struct mb_packet *p = ev->packet;
-    uint32_t tsval, tsecr;
-    if (!may_have_timestamps(ev->flow))
-        return mb_off(o->monitor, ev->flow, MB_EV_PACKET, MB_HOOK_SND);
-    if (p->tcp_flags & MB_TCP_RST || !mb__tcp_timestamps(p, &tsval, &tsecr))
-        return 0;
-    struct mb__rtts *rtts = mb_flow_user(ev->flow, o->monitor);
-    if (rtts == NULL)
-        rtts = new_rtts(o, ev->flow);
-    bool opens = p->payload_len > 0 || p->tcp_flags & (MB_TCP_SYN | MB_TCP_FIN);
-    if (rtts != NULL)
-        mb__rtts_packet(rtts, ev->side, p->ts, tsval, tsecr, opens);
-    return 0;
-}
-
-static int start_timing(struct mb__outputs *o)
-{
-    if (o->timing)
-        return 0;
-    int err = mb__pool_init(&o->rtts, sizeof(struct mb__rtts), MAX_TIMED);
-    if (err < 0)
-        return err;
-    o->timing = true;
-    return mb_on(o->monitor, NULL, MB_EV_PACKET, MB_HOOK_SND, on_packet, o);
 }
 
 /* ---- application protocols --------------------------------------------------- */
@@ -117,10 +55,11 @@ static int start_recognising(struct mb__outputs *o)
 
 /* ---- the end of a flow ------------------------------------------------------ */
 
-static void put_record(const struct mb__outputs *o, struct mb__text *t, const struct mb_flow *flow, int format,
+static void put_record(const struct mb_engine *e, struct mb__text *t, const struct mb_flow *flow, int format,
                        struct mb__iso_cache *iso)
 {
-    const struct mb__rtts *rtts = o != NULL && o->timing ? mb_flow_user(flow, o->monitor) : NULL;
+    const struct mb__outputs *o = *mb__engine_outputs(e);
+    const struct mb__rtts *rtts = mb__engine_rtts(e, flow);
     switch (format) {
     case MB_FORMAT_EVE: mb__record_eve(t, flow, o != NULL && o->ending, iso); break;
     case MB_FORMAT_CSV: mb__record_csv(t, flow, rtts, iso); break;
@@ -131,7 +70,7 @@ static void put_record(const struct mb__outputs *o, struct mb__text *t, const st
 static int write_record(struct mb__outputs *o, const struct log *log, const struct mb_flow *flow)
 {
     mb__text_clear(&o->text);
-    put_record(o, &o->text, flow, log->format, &o->iso);
+    put_record(o->engine, &o->text, flow, log->format, &o->iso);
     return mb__text_lost(&o->text) != 0 ? MB_ENOMEM
                                         : mb_output_write(log->to, o->text.start, mb__text_len(&o->text));
 }
@@ -155,7 +94,6 @@ static int write_unsure(struct mb__outputs *o, const struct log *log, struct mb_
 static int on_flow_end(struct mb_event *ev, void *arg)
 {
     struct mb__outputs *o = arg;
-    struct mb__rtts *rtts = o->timing ? mb_flow_user(ev->flow, o->monitor) : NULL;
     int err = 0;
     for (int n = 0; n < o->tally_count && err == 0; n++)
         err = mb__tally_add(o->tallies[n], ev->flow);
@@ -163,10 +101,6 @@ static int on_flow_end(struct mb_event *ev, void *arg)
     bool unsure = d != NULL && mb__detect_unsure(d, ev->flow);
     for (int n = 0; n < o->log_count && err == 0; n++)
         err = unsure ? write_unsure(o, &o->logs[n], ev->flow) : write_record(o, &o->logs[n], ev->flow);
-    if (rtts != NULL) {
-        mb_flow_set_user(ev->flow, o->monitor, NULL);
-        mb__pool_give(&o->rtts, mb__pool_number(&o->rtts, rtts));
-    }
     return err < 0 ? err : 0;
 }
 
@@ -196,9 +130,7 @@ static struct mb__outputs *outputs_of(struct mb_engine *e, char *err)
 
 size_t mb__outputs_flow_bytes(const struct mb__outputs *o)
 {
-    if (o == NULL)
-        return 0;
-    return (o->timing ? sizeof(struct mb__rtts) : 0) + (size_t)o->zeek_count * mb__zeek_flow_bytes();
+    return o == NULL ? 0 : (size_t)o->zeek_count * mb__zeek_flow_bytes();
 }
 
 void mb__outputs_ending(struct mb__outputs *o)
@@ -228,8 +160,6 @@ void mb__outputs_free(struct mb__outputs *o)
         mb__tally_free(o->tallies[n]);
     for (int n = 0; n < o->zeek_count; n++)
         mb__zeek_free(o->zeeks[n]);
-    if (o->timing)
-        mb__pool_fini(&o->rtts);
     mb__text_fini(&o->text);
     free(o);
 }
@@ -251,7 +181,7 @@ static int log_lines(struct mb__outputs *o, int format, struct mb_output *to, ch
 {
     if (o->log_count == MAX_OUTPUTS)
         return explain(err, MB_ELIMIT);
-    int failed = format == MB_FORMAT_EVE ? start_recognising(o) : start_timing(o);
+    int failed = format == MB_FORMAT_EVE ? start_recognising(o) : mb__engine_measure(o->engine);
     if (failed == 0 && format == MB_FORMAT_CSV) {
         mb__text_clear(&o->text);
         mb__record_csv_header(&o->text);
@@ -282,7 +212,7 @@ size_t mb_flow_record(const struct mb_engine *e, const struct mb_flow *flow, int
     if (format == MB_FORMAT_ZEEK)
         mb__zeek_record(o != NULL && o->zeek_count > 0 ? o->zeeks[0] : NULL, &t, flow);
     else
-        put_record(o, &t, flow, format, &iso);
+        put_record(e, &t, flow, format, &iso);
     return mb__text_len(&t) + mb__text_lost(&t);
 }
 

@@ -94,18 +94,21 @@ struct mb__brief_at {
     const uint8_t *ends;
     const uint8_t *rest;
     size_t tsval; /* behind |rest|, if there are timestamps */
+    const uint8_t *tsecr; /* the same, always in the frame */
     const uint8_t *len;
 };
 
 static inline struct mb__brief_at mb__brief_in_frame(const uint8_t *b)
 {
     const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
-    return (struct mb__brief_at){.ends = ip + 12, .rest = tcp + 8, .tsval = 16, .len = ip + 2};
+    return (struct mb__brief_at){.ends = ip + 12, .rest = tcp + 8, .tsval = 16, .tsecr = tcp + 28, .len = ip + 2};
 }
 
-static inline struct mb__brief_at mb__brief_in_list(const struct mb__brief *b)
+static inline struct mb__brief_at mb__brief_in_list(const struct mb__listed *listed)
 {
-    return (struct mb__brief_at){.ends = b->ends, .rest = b->rest_tsval, .tsval = 8, .len = b->len};
+    const struct mb__brief *b = &listed->brief;
+    const uint8_t *tsecr = listed->frame.data + MB__PLAIN_L4 + 28; /* for which there is no room in the list */
+    return (struct mb__brief_at){.ends = b->ends, .rest = b->rest_tsval, .tsval = 8, .tsecr = tsecr, .len = b->len};
 }
 
 /* Whether it has timestamps: 8 words of header, not 5. */

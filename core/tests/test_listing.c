@@ -49,7 +49,7 @@ static bool list(struct fixture *f, uint32_t n, bool briefs)
 /* What the list has of a brief frame is enough to move its connection on. */
 static void check_brief(const struct mb__listed *listed, uint32_t n, bool stamped)
 {
-    const struct mb__brief_at at = mb__brief_in_list(&listed->brief);
+    const struct mb__brief_at at = mb__brief_in_list(listed);
     const struct mb__segment s = mb__brief_segment(&at, listed->frame.ts);
     const struct mb__ends ends = mb__brief_ends(&at);
     const uint8_t client[4] = {10, 0, 0, 1}, server[4] = {10, 0, 0, 2};

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rtt -- round trip times from TCP timestamps (RFC 7323), seen from the middle
- *
- *   client ------ tsval 7 ----->  tap  ------ tsval 7 ----->  server
- *   client <----- tsecr 7 ------  tap  <----- tsecr 7 ------  server
- *                                  |<---- time to the server ---->|
- *
- * One packet a side is timed at once; its echo answers it even if it was lost
- * and sent again, for the copy has another timestamp.
- */
-#include "output/output.h"
+/* rtt -- one packet a side is timed at once */
+#include "flow/rtt.h"
 
 static void sample(struct mb__rtt *rtt, int64_t ns)
 {

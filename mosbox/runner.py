@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -291,6 +292,7 @@ class Run:
         self.session.run(self.engine.finish)
 
     def go_to_source(self, index: int) -> None:
+        """Opens a capture, from its start, in place of the one that is open."""
         self.source.close()
         self.source = self._open_source(index)
 
@@ -367,7 +369,7 @@ class Run:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
-            if self.interrupted:  # the second one means it
+            if self.interrupted and not self.is_worker:  # the second one means it
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             self.interrupted = True
@@ -403,11 +405,11 @@ class Run:
         """A bar on the terminal while a long capture is read; what moves it on."""
         crew = self.crew
         if crew is not None and crew.is_worker:  # the bar is the parent's
-            yield lambda: crew.tell_progress(self._passed + self.source.progress()[0])
+            yield lambda: crew.tell_progress(self._passed + min(self.source.progress()))
             return
         name, (_, total) = Path(self.source.name).name, self.source.progress()
         if crew is not None:  # one bar for all captures
-            total = sum(os.path.getsize(path) for path in self.plan.read if os.path.isfile(path))
+            total = sum(map(_size, self.plan.read))
             name += f" and {len(self.plan.read) - 1} more" if len(self.plan.read) > 1 else ""
         if total < BIG or self.plan.quiet or not sys.stderr.isatty():
             yield lambda: None
@@ -421,6 +423,15 @@ class Run:
             yield lambda: progress.update(
                 task, completed=crew.progress if crew else self.source.progress()[0]
             )
+
+
+def _size(path: str) -> int:
+    """Bytes of a capture; 0 if nobody knows."""
+    try:
+        found = os.stat(sys.stdin.fileno() if path == STDIO else path)
+    except (OSError, ValueError):  # a standard input of Python's own has no number
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _hears(app: App, event: str) -> bool:

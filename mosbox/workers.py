@@ -64,6 +64,7 @@ class Report:
     alerts: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     records: list[tuple[Where, dict[str, Any]]] = field(default_factory=list)
+    stopped: bool = False  # before the end of the captures
     failures: int = 0
     first_failure: tuple[Where, BaseException] | None = None
     error: tuple[Where, BaseException] | None = None  # that ended the run
@@ -168,7 +169,8 @@ class Crew:
         """Whether each worker can read for itself. That needs one file: what it is and where it
         ends has to be known before the fork, so that it is the same for all."""
         files = run.plan.read
-        return len(files) == 1 and files[0] != STDIO and os.path.isfile(files[0])
+        one_file = len(files) == 1 and files[0] != STDIO and os.path.isfile(files[0])
+        return one_file and os.path.getsize(files[0]) > 0  # some do not say how long they are
 
     def _fork(self, run: Run, number: int) -> Worker:
         reading, writing = os.pipe()
@@ -203,8 +205,8 @@ class Crew:
 
     @property
     def progress(self) -> int:
-        """Bytes of the capture that the quickest worker has read."""
-        return max(self._read)
+        """Bytes of the captures that all workers have read."""
+        return min(self._read)
 
     def _somebody_died(self) -> bool:
         for worker in self._workers:
@@ -248,7 +250,8 @@ class Crew:
         if died:
             raise ChildProcessError("; ".join(died))
         frames: int = run.engine.stats()["frames"]
-        if self.apart and not run.interrupted and lib.mb_workers_frames(self.c) < frames:
+        stopped = any(report.stopped for report in reports)
+        if self.apart and not stopped and lib.mb_workers_frames(self.c) < frames:
             raise MosboxError(lib.MB_ESTATE, f"{run.source.name} changed while it was read")
         records = sorted((pair for report in reports for pair in report.records), key=_where)
         if run.outputs.records is not None:
@@ -311,6 +314,7 @@ class Crew:
         except BaseException as error:
             report.error = _place(run), _portable(error)
             return report
+        report.stopped = run.interrupted or run.engine.stopped
         report.result = _result(run)
         report.app = _pickled(app)
         report.alerts = app.alerts - alerts

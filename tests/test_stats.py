@@ -138,6 +138,23 @@ def test_round_trips_of_the_handshake_and_of_timestamps(tmp_path: Path) -> None:
         assert flows(pcap, *words) == [flow]
 
 
+def test_a_flow_that_begins_with_the_answer_to_a_syn_is_timed(tmp_path: Path) -> None:
+    talk = Talk()
+    frames = []
+    for turn in range(4):
+        flags = SYN | ACK if turn == 0 else ACK
+        options = tcp_options(ts=(70 + turn, 1 + turn))
+        frames.append(Frame(talk.segment("server", flags, b"", options=options), 1000.0 + turn))
+        talk.server_seq += turn == 0
+        options = tcp_options(ts=(2 + turn, 70 + turn))
+        frames.append(Frame(talk.segment("client", ACK, b"q", options=options), 1000.03 + turn))
+        talk.client_seq += 1
+    [flow] = flows(write_pcap(tmp_path / "x.pcap", frames))
+    assert flow["midstream"] is False
+    assert (flow["client"]["rtt_samples"], flow["server"]["rtt_samples"]) == (1, 3)
+    assert flow["client"]["rtt_min"] == pytest.approx(0.030, abs=2e-6)
+
+
 def test_a_handshake_that_was_repeated_does_not_stop_the_timing(tmp_path: Path) -> None:
     talk = Talk()
     opening = talk.segment("client", SYN, options=tcp_options(ts=(1, 0)))

@@ -379,6 +379,18 @@ def test_a_capture_that_is_not_the_same_for_all_is_an_error(tmp_path: Path) -> N
         meddled(pcap, 2, cut)
 
 
+def test_a_worker_that_stops_has_not_seen_a_change(tmp_path: Path) -> None:
+    class Stopping(Ids):
+        def on_flow_start(self, flow: Flow) -> None:
+            if self._run.crew is not None and self._run.crew.number == 0:
+                self.engine.stop()
+
+    pcap = long_capture(tmp_path / "x.pcap", 2000)
+    rules = tmp_path / "x.rules"
+    rules.write_text(RULES)
+    assert package.run(Stopping, read=pcap, workers=2, rules=[rules]).alerts > 0
+
+
 # ---- what cannot be shared
 
 
@@ -552,7 +564,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
 
 
 SLOW = """\
-import os, sys
+import os, sys, time
 from mosbox import App, Flow
 
 class Slow(App):
@@ -563,14 +575,15 @@ class Slow(App):
         with open("pids", "a") as file:
             file.write(f"{os.getpid()}\\n")
         sys.stdout.flush()
+        time.sleep(PAUSE)
 
     def merge(self, other: App) -> None: ...
 """
 
 
-def start_slow(folder: Path) -> subprocess.Popen[str]:
-    """A run of two workers over a pipe that does not end."""
-    (folder / "slow.py").write_text(SLOW)
+def start_slow(folder: Path, pause: float = 0) -> subprocess.Popen[str]:
+    """A run of two workers over a pipe that does not end, with a pause at the end of each flow."""
+    (folder / "slow.py").write_text(SLOW.replace("PAUSE", str(pause)))
     process = subprocess.Popen(
         [*MOSBOX, "./slow.py", "-r", "-", "-o", "json:out.json", "--workers", "2"],
         stdin=subprocess.PIPE,
@@ -610,6 +623,17 @@ def test_an_interrupt_ends_all_flows(tmp_path: Path) -> None:
         assert process.stderr is not None and process.stderr.read() == ""
     assert len(records((tmp_path / "out.json").read_text())) > 100
     assert not any(map(is_running, pids(tmp_path)))
+
+
+def test_who_ends_all_processes_at_once_asks_once(tmp_path: Path) -> None:
+    """A service manager does: the workers then hear of it from their parent too."""
+    with start_slow(tmp_path, pause=0.01) as process:
+        for pid in pids(tmp_path):
+            os.kill(pid, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert process.stderr is not None and process.stderr.read() == ""
+    assert len(records((tmp_path / "out.json").read_text())) > 100
 
 
 def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:

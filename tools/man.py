@@ -45,7 +45,7 @@ directions of a connection go to the same one, and so does all ICMP between two
 hosts. Records, tables and packets are those of one worker, byte for byte and in
 the same order. A capture is read once for all of them; it may come through a
 pipe. With rules a single file is read by each of them for itself, as far as it
-went at the start; one that changes meanwhile is an error.
+went at the start; one that becomes shorter meanwhile is an error.
 
 What concerns all flows at once cannot be shared, and is refused: live capture,
 --interval of stats, rules with rate_filter, hostbits or xbits, apps without a

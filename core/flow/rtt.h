@@ -34,13 +34,15 @@ struct mb__rtts {
  * it takes sequence space, so that it will be answered. */
 void mb__rtts_packet(struct mb__rtts *r, int side, int64_t ts, uint32_t tsval, uint32_t tsecr, bool opens);
 
-/* Whether both ends of |flow| use timestamps, so that the last of its packets can be timed:
- * they say so in the handshake, whose packets are timed too, one not seen will have said so. */
+/* Whether |flow| may use timestamps, so that the last of its packets can be timed: both ends say
+ * so in their SYNs, which are timed too. Who answered a SYN with them had them in it (RFC 7323
+ * 1.3); of what was not seen at all nothing is known. */
 static inline bool mb__rtts_apply(const struct mb_flow *flow)
 {
     const struct mb_endpoint *client = &flow->end[MB_CLIENT], *server = &flow->end[MB_SERVER];
-    return client->flags & server->flags & MB_SIDE_TIMESTAMPS || flow->flags & MB_FLOW_MIDSTREAM ||
-           client->packets + server->packets <= 2;
+    return (server->flags & MB_SIDE_TIMESTAMPS &&
+            (client->flags & MB_SIDE_TIMESTAMPS || !(client->tcp_flags & MB_TCP_SYN))) ||
+           flow->flags & MB_FLOW_MIDSTREAM || client->packets + server->packets <= 2;
 }
 
 #endif

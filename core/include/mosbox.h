@@ -952,8 +952,9 @@ struct mb_workers;
 /* What |count| workers share. NULL and a sentence. */
 struct mb_workers *mb_workers_new(unsigned count, char *err);
 void mb_workers_free(struct mb_workers *w);
-/* As mb_source_file(): the file is read once for all workers. The first source
- * is opened before the fork; later ones by each worker, in the same order. */
+/* As mb_source_file(): the file is read once for all workers, unless mb_workers_apart()
+ * said otherwise. The first source is opened before the fork; later ones by each worker,
+ * in the same order. */
 struct mb_source *mb_workers_source(struct mb_workers *w, const char *path, char *err);
 /* Has each worker read the capture for itself, if that is quicker with |e|: it has
  * rules, which look at most bytes, and what another processor has read comes slowly.

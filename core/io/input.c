@@ -48,10 +48,10 @@ static int make_room(struct mb__input *in, char *err)
     return 0;
 }
 
-/* read(), or of a file what is at |offset|: processes that a fork made have its position in common. */
+/* read(), or where several workers have a file open what is at |offset|: its position is theirs in common. */
 static ssize_t read_at(const struct mb__input *in, uint8_t *p, size_t size, uint64_t offset)
 {
-    if (!in->regular || !in->owns_fd)
+    if (!in->regular || !in->owns_fd || (in->tap == NULL && !in->fixed))
         return read(in->fd, p, size);
     if (in->fixed && in->total - offset < size)
         size = (size_t)(in->total - offset);
@@ -73,6 +73,8 @@ static int read_some(const struct mb__input *in, uint8_t *p, size_t size, uint64
             *got = (size_t)len;
             return 0;
         }
+        if (errno == EINTR && in->regular)
+            continue;
         if (errno == EINTR && !in->patient)
             return MB__SOURCE_IDLE;
         if (errno == EAGAIN && in->patient)
@@ -283,7 +285,6 @@ static int open_file(struct mb__input *in, const char *path, char *err)
         return mb__say(MB_EIO, err, "%s is no file: several workers can read a pipe only as the first", in->name);
     if (in->regular) {
         in->total = (uint64_t)st.st_size;
-        in->fixed &= in->total > 0; /* some files do not say how long they are */
         posix_fadvise(in->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     }
     return 0;

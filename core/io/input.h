@@ -44,14 +44,15 @@ struct mb__input {
     int fd;
     bool owns_fd;
     bool regular;          /* a file: reading never waits */
-    bool fixed;            /* it ends after |total| bytes, should it grow meanwhile */
+    bool fixed;            /* several processes read it, each for itself, and it ends for all of them after
+                            * |total| bytes, should it grow meanwhile */
     bool patient;          /* more() waits as long as it takes */
     bool ended;            /* there is no more */
 };
 
 /* Opens |path| ("-": standard input) and brings its first bytes, through |tap|
- * (borrowed) if several workers read it. |fixed|: a file that grows ends where it
- * does now. 0, or < 0 and a sentence in |err|; mb__input_close() is due in both cases. */
+ * (borrowed) if several workers read it. |fixed|: processes that a fork
+ * makes read it each for itself, and a file that grows ends where it does now. 0, or < 0 and a sentence in |err|; mb__input_close() is due in both cases. */
 int mb__input_open(struct mb__input *in, struct mb__tap *tap, bool fixed, const char *path, char *err);
 /* The same over |len| bytes in memory. */
 int mb__input_memory(struct mb__input *in, const void *bytes, size_t len, char *err);

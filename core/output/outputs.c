@@ -26,7 +26,7 @@ struct mb__outputs {
     struct mb__zeek *zeeks[MAX_OUTPUTS];
     struct mb_tally *tallies[MAX_OUTPUTS];
     int log_count, zeek_count, tally_count;
-    bool ending;         /* the run is over */
+    bool ending; /* the run is over */
     struct mb__text text;
     struct mb__iso_cache iso;
 };

@@ -326,8 +326,8 @@ static inline void prefetch_list(struct mb_engine *e, const struct stretch *s, b
     for (uint32_t i = 0; i < s->count; i++) {
         const struct mb__listed *listed = &s->listed[i];
         const bool whole = all || listed->shape != MB__SHAPE_BRIEF;
-        const uint8_t *headers = listed->frame.data, *last = headers + MB__BRIEF_LEN + 8; /* the echoed timestamp */
-        const uint8_t *left = measures ? last : (const uint8_t *)listed;
+        const uint8_t *headers = listed->frame.data;
+        const uint8_t *left = measures ? mb__brief_in_list(listed).tsecr : (const uint8_t *)listed;
         mb__flows_prefetch_bucket(&e->flows, listed->hash);
         __builtin_prefetch(whole ? headers : left);
         __builtin_prefetch(whole ? headers + 64 : left);

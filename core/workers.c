@@ -13,9 +13,9 @@
  * of its shard (packet/shard.h). It numbers all frames, so that clocks and numbers
  * are the same everywhere, and decodes its own: whoever reads a part of the capture
  * (io/tap.h) finds for all of them which those are (base/listed.h), or each worker
- * reads and looks for itself. What it writes
- * goes through lanes (io/lane.h) to the parent, which alone writes to files. What
- * thresholds of rules let through is for the parent to say (detect/decide.h).
+ * reads and looks for itself. What it writes goes through lanes (io/lane.h) to the
+ * parent, which alone writes to files. What thresholds of rules let through is for
+ * the parent to say (detect/decide.h).
  */
 #include <signal.h>
 #include <stdlib.h>

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +90,15 @@ def check_readable(path: str) -> None:
     os.stat(path)
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def file_size(path: str) -> int:
+    """Bytes of a regular file; 0 of anything else, and where nobody knows."""
+    try:
+        found = os.stat(sys.stdin.fileno() if path == STDIO else path)
+    except (OSError, ValueError):  # a standard input of Python's own has no number
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def check_writable(path: str) -> None:

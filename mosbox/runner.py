@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mosbox.config import core_keys, take_hosts
 from mosbox.dispatch import Session
-from mosbox.engine import STDIO, Engine, Source, Writer, check_readable
+from mosbox.engine import STDIO, Engine, Source, Writer, check_readable, file_size
 from mosbox.events import EVENTS, EventKind, FlowRecord
 from mosbox.outputs import Outputs, path_of
 
@@ -409,7 +408,7 @@ class Run:
             return
         name, (_, total) = Path(self.source.name).name, self.source.progress()
         if crew is not None:  # one bar for all captures
-            total = sum(map(_size, self.plan.read))
+            total = sum(map(file_size, self.plan.read))
             name += f" and {len(self.plan.read) - 1} more" if len(self.plan.read) > 1 else ""
         if total < BIG or self.plan.quiet or not sys.stderr.isatty():
             yield lambda: None
@@ -423,15 +422,6 @@ class Run:
             yield lambda: progress.update(
                 task, completed=crew.progress if crew else self.source.progress()[0]
             )
-
-
-def _size(path: str) -> int:
-    """Bytes of a capture; 0 if nobody knows."""
-    try:
-        found = os.stat(sys.stdin.fileno() if path == STDIO else path)
-    except (OSError, ValueError):  # a standard input of Python's own has no number
-        return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _hears(app: App, event: str) -> bool:

@@ -27,7 +27,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mosbox._core import ffi, lib
-from mosbox.engine import STDIO, MosboxError, Source, check, error_buffer
+from mosbox.engine import STDIO, MosboxError, Source, check, error_buffer, file_size
 
 if TYPE_CHECKING:
     from mosbox.app import App
@@ -169,8 +169,7 @@ class Crew:
         """Whether each worker can read for itself. That needs one file: what it is and where it
         ends has to be known before the fork, so that it is the same for all."""
         files = run.plan.read
-        one_file = len(files) == 1 and files[0] != STDIO and os.path.isfile(files[0])
-        return one_file and os.path.getsize(files[0]) > 0  # some do not say how long they are
+        return len(files) == 1 and files[0] != STDIO and file_size(files[0]) > 0
 
     def _fork(self, run: Run, number: int) -> Worker:
         reading, writing = os.pipe()

@@ -332,19 +332,20 @@ def test_more_workers_than_flows_and_no_packets(tmp_path: Path) -> None:
 class Meddler(Ids):
     """Does something to its capture when the first flow begins."""
 
-    meddle: Callable[[Crew | None], None]
+    def meddle(self, crew: Crew) -> None: ...
 
     def on_flow_start(self, flow: Flow) -> None:
         if not self.counters["flows"]:
+            assert self._run.crew is not None
             self.meddle(self._run.crew)
         self.count("flows")
 
 
-def meddled(path: Path, workers: int, meddle: Callable[[Crew | None], None]) -> dict[str, int]:
+def meddled(path: Path, workers: int, meddle: Callable[[Ids, Crew], None]) -> Ids:
     rules = path.with_suffix(".rules")
     rules.write_text(RULES)
-    app = type("Meddler", (Meddler,), {"meddle": staticmethod(meddle)})
-    return dict(package.run(app, read=path, workers=workers, rules=[rules]).counters)
+    app = type("Meddler", (Meddler,), {"meddle": meddle})
+    return package.run(app, read=path, workers=workers, rules=[rules])
 
 
 def test_a_capture_that_grows_ends_for_all_where_it_did(tmp_path: Path) -> None:
@@ -352,14 +353,14 @@ def test_a_capture_that_grows_ends_for_all_where_it_did(tmp_path: Path) -> None:
     whole = pcap.read_bytes()
     assert len(whole) > 1 << 20  # more than what is read at once
 
-    def grow(_: Crew | None) -> None:
+    def grow(_app: Ids, _crew: Crew) -> None:
         with pcap.open("ab") as file:
             file.write(whole[24:])
 
     found = []
     for workers in (2, 3):
         pcap.write_bytes(whole)
-        found.append(meddled(pcap, workers, grow))
+        found.append(meddled(pcap, workers, grow).counters)
         assert pcap.stat().st_size > len(whole)
     assert found[0] == found[1]
     assert found[0]["flows"] == 2000
@@ -368,8 +369,7 @@ def test_a_capture_that_grows_ends_for_all_where_it_did(tmp_path: Path) -> None:
 def test_a_capture_that_is_not_the_same_for_all_is_an_error(tmp_path: Path) -> None:
     pcap = long_capture(tmp_path / "x.pcap", 2000)
 
-    def cut(crew: Crew | None) -> None:
-        assert crew is not None
+    def cut(_: Ids, crew: Crew) -> None:
         if crew.number == 0:  # when the other one has read it
             while not lib.mb_workers_left(crew.c, 1):
                 time.sleep(0.01)
@@ -380,15 +380,12 @@ def test_a_capture_that_is_not_the_same_for_all_is_an_error(tmp_path: Path) -> N
 
 
 def test_a_worker_that_stops_has_not_seen_a_change(tmp_path: Path) -> None:
-    class Stopping(Ids):
-        def on_flow_start(self, flow: Flow) -> None:
-            if self._run.crew is not None and self._run.crew.number == 0:
-                self.engine.stop()
+    def stop(app: Ids, crew: Crew) -> None:
+        if crew.number == 0:
+            app.engine.stop()
 
     pcap = long_capture(tmp_path / "x.pcap", 2000)
-    rules = tmp_path / "x.rules"
-    rules.write_text(RULES)
-    assert package.run(Stopping, read=pcap, workers=2, rules=[rules]).alerts > 0
+    assert meddled(pcap, 2, stop).alerts > 0
 
 
 # ---- what cannot be shared

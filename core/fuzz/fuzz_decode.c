@@ -143,7 +143,9 @@ static void check_brief(const struct mb__listed *listed, const struct mb_packet 
     const struct mb__brief_at at = mb__brief_in_list(listed);
     const struct mb__segment s = mb__brief_segment(&at, p->ts), wanted = mb__segment_of(p);
     const struct mb__ends ends = mb__brief_ends(&at);
+    uint32_t tsval, tsecr;
     assert(s.seq == wanted.seq && s.ack == wanted.ack && s.len == wanted.len && s.tsval == wanted.tsval);
+    assert(!mb__tcp_timestamps(p, &tsval, &tsecr) || mb__be32(at.tsecr) == tsecr);
     assert(s.window == wanted.window && s.flags == wanted.flags && s.stamped == wanted.stamped);
     assert(ends.src == end_of(&p->src, p->sport) && ends.dst == end_of(&p->dst, p->dport));
     assert(mb__flags_advance(s.flags) && listed->frame.ts == p->ts);

@@ -94,7 +94,7 @@ struct mb__brief_at {
     const uint8_t *ends;
     const uint8_t *rest;
     size_t tsval; /* behind |rest|, if there are timestamps */
-    const uint8_t *tsecr; /* echoed timestamp, only if there are timestamps; in the frame also where |rest| is in a list */
+    const uint8_t *tsecr; /* echoed, if there are timestamps; in the frame also where |rest| is in a list */
     const uint8_t *len;
 };
 

@@ -290,7 +290,7 @@ __attribute__((always_inline)) static inline bool pass_brief(struct mb_engine *e
     mb__tcp_advance_sender(flow, from, to, &s);
     mb__tcp_advance_receiver(from, to, &s);
     if (e->rtts_slot != 0 && s.stamped)
-        brief_measure(e, flow, from, &s, mb__be32(at.tsecr));
+        brief_measure(e, flow, from, &s, mb__brief_echo(&at));
     if (turn != NULL)
         brief_turn(e, flow, from, turn);
     if (!(from->flags & MB_SIDE_SETTLED))
@@ -327,7 +327,7 @@ uint32_t mb__conversation_listed(struct mb_engine *e, const struct mb__listed *l
     const uint8_t own = (uint8_t)e->shards.own;
     uint64_t bytes = 0;
     uint32_t i = 0;
-    for (; i < n && listed[i].shape == MB__SHAPE_BRIEF && listed[i].owner == own; i++) {
+    for (; i < n && mb__shape_is_brief(listed[i].shape) && listed[i].owner == own; i++) {
         const struct mb_frame *frame = &listed[i].frame;
         const int64_t ts = frame->ts, now = ts > e->now ? ts : e->now;
         if (i + MB__AHEAD < n)

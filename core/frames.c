@@ -145,7 +145,8 @@ static int process_brief(struct mb_engine *e, int link, const struct mb_frame *f
     int err = mb__engine_clock(e, frame->ts);
     if (err < 0)
         return err;
-    if (!hears_raw(e) && mb__conversation_brief(e, mb__brief_in_frame(frame->data), frame->wirelen, frame->ts, e->burst.hash[at]))
+    if (!hears_raw(e) && mb__conversation_brief(e, mb__brief_in_frame(frame->data), frame->wirelen, frame->ts,
+                                                e->burst.hash[at]))
         return keep(e, link, frame);
     decode_brief(e, frame, (uint32_t)n, frame->ts, &e->burst.packet[at]);
     err = process_frame(e, &e->burst.packet[at], 1);
@@ -303,7 +304,7 @@ static int process_listed(struct mb_engine *e, const struct stretch *s, uint64_t
         int count = mb__decode_listed(e->decoder, s->link, listed, e->source, e->burst.packet);
         err = process_common(e, s->link, &listed->frame, e->burst.packet, count);
     } else {
-        err = process_own(e, s->link, listed, leave_brief && listed->shape == MB__SHAPE_BRIEF);
+        err = process_own(e, s->link, listed, leave_brief && mb__shape_is_brief(listed->shape));
     }
     return err;
 }
@@ -311,23 +312,22 @@ static int process_listed(struct mb_engine *e, const struct stretch *s, uint64_t
 /* As process_briefs(), of |left| frames in a list. */
 static inline uint32_t pass_briefs(struct mb_engine *e, const struct mb__listed *listed, uint32_t left)
 {
-    if (listed->shape != MB__SHAPE_BRIEF || e->writer != NULL || hears_raw(e))
+    if (!mb__shape_is_brief(listed->shape) || e->writer != NULL || hears_raw(e))
         return 0;
     return mb__conversation_listed(e, listed, left);
 }
 
 /* As prefetch_burst(): a list has the hashes in it. The frames themselves may be in another worker's cache; those
- * that are likely to stay undecoded, and are not written, are left there, but for what is measured by. Not by a
- * branch: which they are cannot be foretold. */
+ * that are likely to stay undecoded, and are not written, are left there. Not by a branch: which they are cannot
+ * be foretold. */
 static inline void prefetch_list(struct mb_engine *e, const struct stretch *s, bool leave_brief)
 {
-    const bool all = !leave_brief || e->writer != NULL, measures = e->rtts_slot != 0;
+    const bool all = !leave_brief || e->writer != NULL;
     mb__wheel_prefetch(&e->flows.wheel);
     for (uint32_t i = 0; i < s->count; i++) {
         const struct mb__listed *listed = &s->listed[i];
-        const bool whole = all || listed->shape != MB__SHAPE_BRIEF;
-        const uint8_t *headers = listed->frame.data;
-        const uint8_t *left = measures ? mb__brief_in_list(listed).tsecr : (const uint8_t *)listed;
+        const bool whole = all || !mb__shape_is_brief(listed->shape);
+        const uint8_t *headers = listed->frame.data, *left = (const uint8_t *)listed;
         mb__flows_prefetch_bucket(&e->flows, listed->hash);
         __builtin_prefetch(whole ? headers : left);
         __builtin_prefetch(whole ? headers + 64 : left);

@@ -145,7 +145,7 @@ static void check_brief(const struct mb__listed *listed, const struct mb_packet 
     const struct mb__ends ends = mb__brief_ends(&at);
     uint32_t tsval, tsecr;
     assert(s.seq == wanted.seq && s.ack == wanted.ack && s.len == wanted.len && s.tsval == wanted.tsval);
-    assert(!mb__tcp_timestamps(p, &tsval, &tsecr) || mb__be32(at.tsecr) == tsecr);
+    assert(!mb__tcp_timestamps(p, &tsval, &tsecr) || mb__brief_echo(&at) == tsecr);
     assert(s.window == wanted.window && s.flags == wanted.flags && s.stamped == wanted.stamped);
     assert(ends.src == end_of(&p->src, p->sport) && ends.dst == end_of(&p->dst, p->dport));
     assert(mb__flags_advance(s.flags) && listed->frame.ts == p->ts);
@@ -154,7 +154,7 @@ static void check_brief(const struct mb__listed *listed, const struct mb_packet 
 /* What |listed| says of a frame is what its packets are: all of one worker, who is their owner. */
 static void check_listed(const struct mb__shards *shards, const struct mb__listed *listed, const struct run *r)
 {
-    if (listed->shape == MB__SHAPE_BRIEF)
+    if (mb__shape_is_brief(listed->shape))
         check_brief(listed, r->out);
     if (listed->owner == MB__SHARD_ALL)
         return;

@@ -79,7 +79,7 @@ static int leave_briefs(struct mb__decoder *d, const struct mb_frame *frames, in
     for (; done < n && at <= MB_BURST; done++) {
         const struct mb_frame *frame = &frames[done];
         bool plain = mb__is_plain(d, frame);
-        if (plain && mb__frame_is_brief(frame->data) && frame->ts >= now && frame->ts <= until) {
+        if (plain && mb__shape_is_brief(mb__plain_shape(frame->data)) && frame->ts >= now && frame->ts <= until) {
             now = frame->ts;
             burst->packets[done] = 0;
             burst->hash[at++] = mb__plain_hash(d, frame->data);

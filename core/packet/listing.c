@@ -7,18 +7,18 @@
 /* Lists |frame|. Each field once: a copy of the whole would have to wait until the
  * smaller ones are written. */
 static inline void list_frame(struct mb__listed *out, const struct mb_frame *frame, int64_t before, int64_t time,
-                              uint32_t place, uint32_t hash, uint8_t owner, uint8_t shape)
+                              uint32_t place, uint32_t hash, uint8_t owner, enum mb__shape shape)
 {
     out->frame.ts = frame->ts;
     out->frame.data = frame->data;
     out->frame.caplen = frame->caplen;
     out->frame.wirelen = frame->wirelen;
     out->hash = hash;
-    out->place = (uint16_t)place;
+    out->place = place & (MB__LIST_PLACES - 1);
+    out->shape = shape & 3;
     out->owner = owner;
-    out->shape = shape;
-    if (shape == MB__SHAPE_BRIEF) {
-        mb__brief_copy(&out->brief, frame->data);
+    if (mb__shape_is_brief(shape)) {
+        mb__brief_copy(out, frame->data);
     } else {
         out->before = before;
         out->time = time;
@@ -29,7 +29,7 @@ static inline void list_frame(struct mb__listed *out, const struct mb_frame *fra
 
 static bool has_room(const struct mb__lists *lists, uint32_t workers, uint32_t n)
 {
-    bool room = lists->total + n <= UINT16_MAX;
+    bool room = lists->total + n <= MB__LIST_PLACES;
     for (uint32_t i = 0; i < workers; i++)
         room &= lists->count[i] + n <= MB__LIST_FRAMES;
     return room;
@@ -43,14 +43,14 @@ struct pass {
     int64_t in_tick; /* the bits of a time that change within a tick */
     bool briefs;
     int64_t lag;
-    struct mb__listed *next[MB_WORKERS_MAX]; /* the ends of the lists */
+    struct mb__listed **next; /* the ends of the lists */
 };
 
 /* What a frame shows of itself: struct mb__listed. */
 struct seen {
     uint32_t hash;
     uint8_t owner;
-    uint8_t shape;
+    enum mb__shape shape;
 };
 
 /* |may_be_brief|: its time needs no mending, and it may be listed without the time before. */
@@ -65,7 +65,7 @@ static inline struct seen look_at(const struct pass *p, bool may_be_brief, const
     }
     seen.hash = mb__plain_hash(p->d, b);
     seen.owner = mb__shard_of_hash(p->shards, seen.hash);
-    seen.shape = may_be_brief && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN;
+    seen.shape = may_be_brief ? mb__plain_shape(b) : MB__SHAPE_PLAIN;
     return seen;
 }
 
@@ -88,7 +88,8 @@ __attribute__((noinline)) static int64_t list_odd(struct pass *p, const struct m
 bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shards, int link, int tick_shift,
                      bool briefs, const struct mb_frame *frames, uint32_t n, struct mb__lists *lists)
 {
-    struct pass pass = {.d = d, .shards = shards, .link = link, .briefs = briefs, .lag = lists->lag};
+    struct mb__listed *next[MB_WORKERS_MAX];
+    struct pass pass = {.d = d, .shards = shards, .link = link, .briefs = briefs, .lag = lists->lag, .next = next};
     pass.in_tick = ((int64_t)1 << tick_shift) - 1;
     const bool may_be_short = mb__goes_short(d, link);
     const struct mb__hash_key key = *d->key; /* copies: an entry that is written could be these, to a compiler */
@@ -100,7 +101,7 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
     if (!has_room(lists, shards->count, n))
         return false;
     for (uint32_t i = 0; i < workers; i++)
-        pass.next[i] = lists->frame[i] + lists->count[i];
+        next[i] = lists->frame[i] + lists->count[i];
     for (const struct mb_frame *frame = frames; frame < frames + n; frame++, place++) {
         const uint8_t *b = frame->data;
         const int64_t ts = frame->ts;
@@ -112,14 +113,14 @@ bool mb__list_frames(const struct mb__decoder *d, const struct mb__shards *shard
         }
         const uint32_t hash = mb__shard_hash_v4(&key, b + MB__PLAIN_IP + 12, b[MB__PLAIN_IP + 9]);
         const uint64_t owner = hash * workers >> 32;
-        struct mb__listed *out = pass.next[owner]++;
+        struct mb__listed *out = next[owner]++;
         __builtin_prefetch(out + LISTED_AHEAD, 1);
         list_frame(out, frame, before, ts, place, hash, (uint8_t)owner,
-                   briefs && mb__frame_is_brief(b) ? MB__SHAPE_BRIEF : MB__SHAPE_PLAIN);
+                   briefs ? mb__plain_shape(b) : MB__SHAPE_PLAIN);
         before = ts;
     }
     for (uint32_t i = 0; i < workers; i++)
-        lists->count[i] = (uint32_t)(pass.next[i] - lists->frame[i]);
+        lists->count[i] = (uint32_t)(next[i] - lists->frame[i]);
     lists->total += n;
     lists->latest = before;
     lists->lag = pass.lag;

@@ -96,12 +96,12 @@ static inline int64_t mb__mend(int64_t ts, int64_t now, int64_t *lag)
 /* The time of a listed frame, mended, ns. */
 static inline int64_t mb__listed_time(const struct mb__listed *listed)
 {
-    return listed->shape == MB__SHAPE_BRIEF ? listed->frame.ts : listed->time;
+    return mb__shape_is_brief(listed->shape) ? listed->frame.ts : listed->time;
 }
 /* Whether it is earlier than the frame before. */
 static inline bool mb__listed_backward(const struct mb__listed *listed)
 {
-    return listed->shape != MB__SHAPE_BRIEF && listed->frame.ts < listed->before;
+    return !mb__shape_is_brief(listed->shape) && listed->frame.ts < listed->before;
 }
 /* The run has come to the frame |number| of time |ts|, mended: what is decoded next is in it,
  * or in none, if others' frames are passed over. */

@@ -71,16 +71,17 @@ static inline bool mb__frame_is_plain(const uint8_t *b, uint32_t caplen)
 
 #define MB__BRIEF_BITS 0xf0f6 /* length of the header and flags, but for PSH and FIN */
 
-/* Whether a plain frame is brief. */
-static inline bool mb__frame_is_brief(const uint8_t *b)
+/* Whether a plain frame is brief, with timestamps or without, or no more than plain. */
+static inline enum mb__shape mb__plain_shape(const uint8_t *b)
 {
     const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
     if (ip[9] != MB__PROTO_TCP)
-        return false;
+        return MB__SHAPE_PLAIN;
     if (mb__bits_are(tcp + 12, MB__BRIEF_BITS, 0x5000 | MB_TCP_ACK))
-        return true;
-    return mb__bits_are(tcp + 12, MB__BRIEF_BITS, 0x8000 | MB_TCP_ACK) && mb__be16(ip + 2) >= 52 &&
-           mb__tcp_timestamps_only(tcp, 32);
+        return MB__SHAPE_BRIEF;
+    bool stamped = mb__bits_are(tcp + 12, MB__BRIEF_BITS, 0x8000 | MB_TCP_ACK) && mb__be16(ip + 2) >= 52 &&
+                   mb__tcp_timestamps_only(tcp, 32);
+    return stamped ? MB__SHAPE_STAMPED : MB__SHAPE_PLAIN;
 }
 
 /* The two ends of a brief frame, as mb__v4_end() gives them. */
@@ -92,40 +93,53 @@ struct mb__ends {
 /* Where the parts of a brief frame are: in itself, or in a list (struct mb__brief). */
 struct mb__brief_at {
     const uint8_t *ends;
-    const uint8_t *rest;
-    size_t tsval; /* behind |rest|, if there are timestamps */
-    const uint8_t *tsecr; /* echoed, if there are timestamps; in the frame also where |rest| is in a list */
+    const uint8_t *ack;
+    const uint8_t *times; /* if |stamped| */
+    const uint8_t *window;
     const uint8_t *len;
+    uint8_t flags;
+    bool stamped; /* it has timestamps: 8 words of header, not 5 */
 };
 
 static inline struct mb__brief_at mb__brief_in_frame(const uint8_t *b)
 {
     const uint8_t *ip = b + MB__PLAIN_IP, *tcp = b + MB__PLAIN_L4;
-    return (struct mb__brief_at){.ends = ip + 12, .rest = tcp + 8, .tsval = 16, .tsecr = tcp + 28, .len = ip + 2};
+    return (struct mb__brief_at){
+        .ends = ip + 12,
+        .ack = tcp + 8,
+        .times = tcp + 24,
+        .window = tcp + 14,
+        .len = ip + 2,
+        .flags = tcp[13],
+        .stamped = tcp[12] & 0x80,
+    };
 }
 
 static inline struct mb__brief_at mb__brief_in_list(const struct mb__listed *listed)
 {
     const struct mb__brief *b = &listed->brief;
-    const uint8_t *tsecr = listed->frame.data + MB__PLAIN_L4 + 28; /* for which there is no room in the list */
-    return (struct mb__brief_at){.ends = b->ends, .rest = b->rest_tsval, .tsval = 8, .tsecr = tsecr, .len = b->len};
-}
-
-/* Whether it has timestamps: 8 words of header, not 5. */
-static inline bool mb__brief_stamped(const struct mb__brief_at *at)
-{
-    return at->rest[4] & 0x80;
+    return (struct mb__brief_at){
+        .ends = b->ends,
+        .ack = b->ack,
+        .times = b->times,
+        .window = b->window,
+        .len = b->len,
+        .flags = listed->tcp_flags,
+        .stamped = listed->shape == MB__SHAPE_STAMPED,
+    };
 }
 
 /* Copies what is needed of the brief frame |b|. */
-static inline void mb__brief_copy(struct mb__brief *to, const uint8_t *b)
+static inline void mb__brief_copy(struct mb__listed *to, const uint8_t *b)
 {
     const struct mb__brief_at from = mb__brief_in_frame(b);
-    memcpy(to->ends, from.ends, sizeof to->ends);
-    memcpy(to->rest_tsval, from.rest, 8);
-    if (mb__brief_stamped(&from))
-        memcpy(to->rest_tsval + 8, from.rest + from.tsval, 4);
-    memcpy(to->len, from.len, sizeof to->len);
+    memcpy(to->brief.ends, from.ends, sizeof to->brief.ends);
+    memcpy(to->brief.ack, from.ack, sizeof to->brief.ack);
+    if (from.stamped)
+        memcpy(to->brief.times, from.times, sizeof to->brief.times);
+    memcpy(to->brief.window, from.window, sizeof to->brief.window);
+    memcpy(to->brief.len, from.len, sizeof to->brief.len);
+    to->tcp_flags = from.flags;
 }
 
 static inline struct mb__ends mb__brief_ends(const struct mb__brief_at *at)
@@ -138,17 +152,22 @@ static inline struct mb__ends mb__brief_ends(const struct mb__brief_at *at)
 
 static inline struct mb__segment mb__brief_segment(const struct mb__brief_at *at, int64_t ts)
 {
-    const bool stamped = mb__brief_stamped(at);
     return (struct mb__segment){
         .ts = ts,
         .seq = mb__be32(at->ends + 12),
-        .ack = mb__be32(at->rest),
-        .len = mb__be16(at->len) - (stamped ? 52u : 40u),
-        .tsval = stamped ? mb__be32(at->rest + at->tsval) : 0,
-        .window = mb__be16(at->rest + 6),
-        .flags = at->rest[5],
-        .stamped = stamped,
+        .ack = mb__be32(at->ack),
+        .len = mb__be16(at->len) - (at->stamped ? 52u : 40u),
+        .tsval = at->stamped ? mb__be32(at->times) : 0,
+        .window = mb__be16(at->window),
+        .flags = at->flags,
+        .stamped = at->stamped,
     };
+}
+
+/* The timestamp that it echoes, if it has timestamps. */
+static inline uint32_t mb__brief_echo(const struct mb__brief_at *at)
+{
+    return mb__be32(at->times + 4);
 }
 
 #endif

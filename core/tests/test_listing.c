@@ -29,7 +29,7 @@ static void start(struct fixture *f)
 /* Frame |n|: TCP with |flags| from port 1000 + |n|, with or without timestamps, at |ts|. */
 static void make(uint32_t n, unsigned flags, bool stamped, int64_t ts)
 {
-    static const uint8_t stamp[12] = {1, 1, 8, 10, 0, 0, 0, 77, 0, 0, 0, 0};
+    static const uint8_t stamp[12] = {1, 1, 8, 10, 0, 0, 0, 77, 0, 0, 0, 78};
     struct frame *f = &frames[n];
     memset(f, 0, sizeof *f);
     frame_ethernet(f, 0x0800);
@@ -65,6 +65,8 @@ static void check_brief(const struct mb__listed *listed, uint32_t n, bool stampe
     CHECK_INT(s.flags, MB_TCP_ACK | MB_TCP_PSH);
     CHECK_INT(s.stamped, stamped);
     CHECK_INT(s.tsval, stamped ? 77 : 0);
+    if (stamped)
+        CHECK_INT(mb__brief_echo(&at), 78);
 }
 
 static void test_each_in_one_list(void)
@@ -84,7 +86,7 @@ static void test_each_in_one_list(void)
         at[whose]++;
         CHECK_INT(listed->place, n);
         CHECK_INT(listed->owner, whose);
-        CHECK_INT(listed->shape, MB__SHAPE_BRIEF);
+        CHECK_INT(listed->shape, n % 3 == 0 ? MB__SHAPE_STAMPED : MB__SHAPE_BRIEF);
         CHECK_INT(listed->frame.ts, 1000 + n);
         CHECK_INT(mb__listed_time(listed), 1000 + n);
         check_brief(listed, n, n % 3 == 0);

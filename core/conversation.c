@@ -95,6 +95,10 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
 {
     mb__tcp_receive(flow, side, p, step);
     int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
+    if (flow->streams != NULL && flow->end[!side].state != MB_TCP_SYN_RCVD)
+        mb__stream_drop_offer(&e->streams, flow, !side);
+    if (err >= 0 && step->moved)
+        err = mb__deliver_waiting(e, flow, !side, p);
     if (err >= 0 && flow->streams != NULL && p->tcp_flags & MB_TCP_ACK) {
         if (p->tcp_flags & MB_TCP_SYN)
             err = mb__syn_data_answered(e, flow, !side, p);
@@ -115,14 +119,27 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     return err;
 }
 
+/* What |side| sent lies |by| offsets further on: what waits moves there, as far as it was sent from there. */
+static void move_stream(struct mb_engine *e, struct mb_flow *flow, int side, int64_t by)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    uint64_t end = (uint64_t)mb__tcp_offset(from, from->snd_nxt);
+    e->stats.stream_discarded += mb__stream_move(&e->streams, flow, side, by);
+    e->stats.stream_discarded += mb__stream_cut(&e->streams, flow, side, end);
+}
+
 /* The long way: any segment. */
 static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
     struct mb__tcp_step step;
     mb__tcp_send(flow, side, p, &step);
     flow->last_ts = p->ts;
-    if (step.restarted)
+    if (step.restarted) {
+        mb__stream_drop_offer(&e->streams, flow, side);
         mb__stream_clear(&e->streams, flow, side);
+    }
+    if (step.moved)
+        move_stream(e, flow, !side, step.by);
     int err = first ? mb__raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE) : 0;
     if (err >= 0)
         err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
@@ -132,7 +149,10 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
         err = mb__engine_anomaly(e, flow, side, p, step.anomaly);
     if (err < 0 || e->dropped)
         return err;
-    err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (step.contested)
+        err = mb__keep_offer(e, flow, side, p);
+    if (err >= 0)
+        err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
     if (err >= 0 && !step.rejected)
         err = tcp_received(e, flow, side, p, &step);
     return err;

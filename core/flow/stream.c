@@ -26,6 +26,8 @@ struct half {
     size_t kept;
     size_t room;
     uint64_t mark;     /* one past the offset of a byte that is not the stream's; 0: none */
+    struct mb__offer offer; /* valid if |offered| */
+    bool offered;
     uint64_t unshifted; /* sequence numbers tell the offsets from here on; a byte before it was taken out */
 };
 
@@ -105,7 +107,7 @@ static void settle(struct mb__stream_config *c, struct mb_flow *flow)
 {
     struct mb__streams *s = flow->streams;
     const struct half *a = &s->half[MB_CLIENT], *b = &s->half[MB_SERVER];
-    if (a->pieces + b->pieces > 0 || a->taken != NULL || b->taken != NULL)
+    if (a->pieces + b->pieces > 0 || a->taken != NULL || b->taken != NULL || a->offered || b->offered)
         return;
     wait_del(s);
     if (a->room + b->room > 0 || a->mark + b->mark > 0)
@@ -522,6 +524,58 @@ uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int s
     return before;
 }
 
+uint64_t mb__stream_move(struct mb__stream_config *c, struct mb_flow *flow, int side, int64_t by)
+{
+    struct half *h = half_of(flow, side);
+    const int64_t next = (int64_t)flow->end[side].next;
+    if (h == NULL)
+        return 0;
+    uint64_t before = h->pending;
+    for (struct piece *p; (p = h->first) != NULL && (int64_t)end_of(p) + by <= next;) {
+        unlink_after(h, NULL, p);
+        piece_free(c, h, p);
+    }
+    if (h->first != NULL && (int64_t)h->first->offset + by < next)
+        cut_front(h, h->first, (uint32_t)(next - by - (int64_t)h->first->offset));
+    for (struct piece *p = h->first; p != NULL; p = p->next)
+        p->offset += (uint64_t)by;
+    h->mark = h->mark > 0 && (int64_t)h->mark + by > next ? h->mark + (uint64_t)by : 0;
+    h->unshifted = (uint64_t)next;
+    before -= h->pending;
+    settle(c, flow);
+    return before;
+}
+
+/* ---- an offer -------------------------------------------------------------- */
+
+int mb__stream_keep_offer(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer)
+{
+    struct half *h = half_make(c, flow, side);
+    if (h == NULL)
+        return MB_ENOMEM;
+    h->offer = *offer;
+    h->offered = true;
+    wait_add(c, flow->streams);
+    return 0;
+}
+
+const struct mb__offer *mb__stream_offer(const struct mb_flow *flow, int side)
+{
+    const struct half *h = half_of(flow, side);
+    return h != NULL && h->offered ? &h->offer : NULL;
+}
+
+void mb__stream_drop_offer(struct mb__stream_config *c, struct mb_flow *flow, int side)
+{
+    struct half *h = half_of(flow, side);
+    if (h == NULL || !h->offered)
+        return;
+    h->offered = false;
+    settle(c, flow);
+}
+
+/* ---- the end ---------------------------------------------------------------- */
+
 void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
     struct half *h = half_of(flow, side);
@@ -539,8 +593,12 @@ void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int sid
 
 void mb__streams_free(struct mb__stream_config *c, struct mb_flow *flow)
 {
-    mb__stream_clear(c, flow, MB_CLIENT);
-    mb__stream_clear(c, flow, MB_SERVER);
+    if (flow->streams == NULL)
+        return;
+    for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
+        mb__stream_drop_offer(c, flow, side);
+        mb__stream_clear(c, flow, side);
+    }
 }
 
 /* ---- what apps may ask ---------------------------------------------------- */

@@ -14,6 +14,8 @@
  *
  *   waiting: oldest --> streams of flow 7 <--> streams of flow 2 --> newest
  *
+ * The other SYN/ACK of two waits here as well until the client tells which of them it took.
+ *
  * Flows with something pending are listed by how long it has waited, those that
  * have not settled (MB_SIDE_SETTLED) apart: when memory runs out these make room
  * first, then the longest wait, which is the least likely to end.
@@ -34,6 +36,16 @@
 #define MB__PIECE_OVERHEAD 64
 
 struct mb__streams;
+
+/* What a SYN says of its sender, for as long as it is open whether the other end took it. */
+struct mb__offer {
+    uint32_t isn;
+    uint32_t tsval;  /* newest timestamp value, if it offers any */
+    uint16_t mss;    /* 0: none */
+    uint16_t window; /* not scaled */
+    uint16_t flags;  /* MB_SIDE_TIMESTAMPS, MB_SIDE_SACK, MB_SIDE_WSCALE */
+    uint8_t wscale;
+};
 
 /* Flows with something pending, by how long it has waited. */
 struct mb__waiting {
@@ -96,9 +108,17 @@ void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int
 struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);
 /* |len| bytes are given up: |next| moves on, the history before is let go. */
 void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
+/* The sequence numbers of |side| begin at another place: what waits moves by |by| offsets, and is given up
+ * where that puts it before |next|. How many bytes were. */
+uint64_t mb__stream_move(struct mb__stream_config *c, struct mb_flow *flow, int side, int64_t by);
+/* Keeps |offer|, which |side| made besides another, in place of one kept before. 0 or MB_ENOMEM. */
+int mb__stream_keep_offer(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer);
+/* The one kept, until the next call that changes the stream; NULL: none. */
+const struct mb__offer *mb__stream_offer(const struct mb_flow *flow, int side);
+void mb__stream_drop_offer(struct mb__stream_config *c, struct mb_flow *flow, int side);
 /* No byte from |end| on will be taken: what waits there is given back. How many bytes. */
 uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t end);
-/* Gives the buffers of one side back. */
+/* Gives the buffers of one side's bytes back. */
 void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side);
 /* Gives all buffers of the flow back. */
 void mb__streams_free(struct mb__stream_config *c, struct mb_flow *flow);

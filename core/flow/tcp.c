@@ -3,7 +3,6 @@
 #include "flow/tcp.h"
 
 #include "flow/advance.h"
-#include "flow/stream.h"
 #include "packet/packet.h"
 
 /* How far from the expected number a segment may be when no window is known:
@@ -218,33 +217,40 @@ static bool echoes_wrongly(const struct mb_endpoint *from, const struct mb_endpo
 
 /* ---- the sender ----------------------------------------------------------- */
 
-static void read_syn_options(struct mb_endpoint *from, const struct mb_packet *p)
+struct mb__offer mb__tcp_offer(const struct mb_packet *p)
 {
     struct mb__tcp_options o;
     mb__tcp_options_read(p, &o);
-    from->flags &= (uint16_t)~(MB_SIDE_TIMESTAMPS | MB_SIDE_SACK | MB_SIDE_WSCALE);
-    from->mss = o.mss;
-    from->wscale = o.has_wscale ? o.wscale : 0;
-    if (o.has_wscale)
-        from->flags |= MB_SIDE_WSCALE;
-    if (o.sack_permitted)
-        from->flags |= MB_SIDE_SACK;
-    if (o.has_ts) {
-        from->flags |= MB_SIDE_TIMESTAMPS;
-        from->ts_recent = o.tsval;
-    }
+    return (struct mb__offer){
+        .isn = p->seq,
+        .tsval = o.tsval,
+        .mss = o.mss,
+        .window = p->window,
+        .flags = (uint16_t)((o.has_ts ? MB_SIDE_TIMESTAMPS : 0) | (o.has_wscale ? MB_SIDE_WSCALE : 0) |
+                            (o.sack_permitted ? MB_SIDE_SACK : 0)),
+        .wscale = o.has_wscale ? o.wscale : 0,
+    };
 }
 
-/* The sender's sequence space begins at |isn|. */
+/* The sender's sequence space begins at |isn|. What was delivered, if anything was, lies before it. */
 static void take_isn(struct mb_endpoint *end, uint32_t isn)
 {
     end->isn = isn;
-    end->stream_seq = isn + 1;
-    end->next = 0;
+    end->stream_seq = isn + 1 - (uint32_t)end->next;
     end->snd_una = isn;
     end->snd_nxt = isn + 1;
     end->snd_max = 0;
     end->flags |= MB_SIDE_ISN | MB_SIDE_SYNC;
+}
+
+static void take_offer(struct mb_endpoint *from, const struct mb__offer *offer)
+{
+    take_isn(from, offer->isn);
+    from->flags = (uint16_t)((from->flags & ~(MB_SIDE_TIMESTAMPS | MB_SIDE_SACK | MB_SIDE_WSCALE)) | offer->flags);
+    from->mss = offer->mss;
+    from->wscale = offer->wscale;
+    if (offer->flags & MB_SIDE_TIMESTAMPS)
+        from->ts_recent = offer->tsval;
 }
 
 /* The sender's sequence space as far as a packet in mid-stream tells. */
@@ -263,6 +269,33 @@ static bool acks_syn(const struct mb_endpoint *to, const struct mb_packet *p)
     return mb__seq_diff(p->ack, to->isn) > 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
 }
 
+/* Two SYN/ACKs with different numbers: by a server that forgot the first (SYN cookies), or one was forged.
+ * The client holds to the first that reached it, which need not be the first that passed here: its ACK tells.
+ * Where the client is not seen, or did not get the first, the later one counts at once. */
+static bool contests(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
+{
+    return p->tcp_flags & MB_TCP_ACK && from->state == MB_TCP_SYN_RCVD && has(from, MB_SIDE_ISN) &&
+           p->seq != from->isn && to->state >= SYNCHRONISED_FROM && has(to, MB_SIDE_SEEN);
+}
+
+/* Whether |ack| is of the SYN/ACK that stands for |to|, with or without what came in order behind it. */
+static bool acks_standing_syn(const struct mb_endpoint *to, uint32_t ack)
+{
+    return mb__seq_diff(ack, to->isn) > 0 && mb__seq_diff(ack, to->stream_seq + (uint32_t)to->next) <= 0;
+}
+
+/* The client has taken the other SYN/ACK of |to|, its server: what that sent behind it counts from there, if
+ * it lies in its window. */
+static void take_other_syn(struct mb_endpoint *to, const struct mb__offer *offer, struct mb__tcp_step *step)
+{
+    const uint32_t old_begin = to->stream_seq, sent = to->snd_nxt;
+    take_offer(to, offer);
+    if (mb__seq_diff(sent, to->snd_nxt) > 0 && mb__seq_diff(sent, to->snd_nxt) < LARGEST_WINDOW)
+        to->snd_nxt = sent;
+    step->moved = true;
+    step->by = mb__seq_diff(old_begin, to->stream_seq);
+}
+
 /* A valid answer after a reset: whoever was reset, the answering end was not. What
  * was sent in its name, or crossed its answer, did not close the connection. */
 static void reopen(struct mb_flow *flow, struct mb_endpoint *to)
@@ -279,14 +312,16 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     bool ack = p->tcp_flags & MB_TCP_ACK;
     bool open = from->state >= SYNCHRONISED_FROM || has(from, MB_SIDE_FIN); /* or it was */
     bool settled = open || from->next > 0; /* the other end holds to its number */
-    if (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn)) {
+    bool answers_syn = !ack || !has(to, MB_SIDE_ISN) || acks_syn(to, p);
+    step->contested = answers_syn && contests(from, to, p);
+    if (step->contested || (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn))) {
         if (!ack)
             from->challenged = p->seq;
         step->rejected = true;
         step->anomaly = MB_ANOMALY_TCP_SYN_CHALLENGE;
         return;
     }
-    if (ack && has(to, MB_SIDE_ISN) && !acks_syn(to, p)) {
+    if (!answers_syn) {
         step->rejected = true;
         step->anomaly = MB_ANOMALY_TCP_ACK;
         return;
@@ -296,9 +331,9 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     if (ack && flow->flags & MB_FLOW_CLOSED && has(to, MB_SIDE_ISN) && !has(from, MB_SIDE_SYNC))
         reopen(flow, to);
     if (!has(from, MB_SIDE_ISN) || p->seq != from->isn) {
+        const struct mb__offer offer = mb__tcp_offer(p);
         step->restarted = has(from, MB_SIDE_SYNC);
-        take_isn(from, p->seq);
-        read_syn_options(from, p);
+        take_offer(from, &offer);
     }
     if (ack && !has(to, MB_SIDE_SYNC)) { /* the SYN it answers was not seen */
         take_isn(to, p->ack - 1);
@@ -383,6 +418,27 @@ static bool is_held(const struct mb_flow *flow, int side, int64_t offset, const 
            mb__stream_holds(flow, side, (uint64_t)offset, (uint64_t)offset + segment_len(p));
 }
 
+/* judge_segment() of |p|, which may tell by its ACK that the other side's SYN was not the one that stands. */
+static uint8_t judge_choosing(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    const struct mb__offer *offer = mb__stream_offer(flow, !side);
+    if (offer == NULL || to->state != MB_TCP_SYN_RCVD || !(p->tcp_flags & MB_TCP_ACK) || p->ack != offer->isn + 1 ||
+        acks_standing_syn(to, p->ack))
+        return judge_segment(flow, side, p);
+    const struct mb_endpoint standing = *to;
+    take_other_syn(to, offer, step);
+    uint8_t anomaly = judge_segment(flow, side, p);
+    if (anomaly != 0) {
+        *to = standing;
+        step->moved = false;
+        return anomaly;
+    }
+    from->snd_wnd = offer->window;
+    from->snd_max = from->snd_una + offer->window;
+    return 0;
+}
+
 /* Where a segment lies in sequence space, and what that moves. */
 static void send_segment(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
@@ -393,7 +449,7 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
         return;
     }
     infer_established(flow, side, p);
-    step->anomaly = judge_segment(flow, side, p);
+    step->anomaly = judge_choosing(flow, side, p, step);
     if (step->anomaly != 0) {
         step->rejected = true;
         return;
@@ -540,15 +596,15 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p)
             return false;
         from->state = MB_TCP_SYN_SENT;
         to->state = MB_TCP_SYN_RCVD;
-        take_isn(from, p->seq);
-        read_syn_options(from, p);
+        const struct mb__offer offer = mb__tcp_offer(p);
+        take_offer(from, &offer);
         return true;
     }
     if (p->tcp_flags != (MB_TCP_SYN | MB_TCP_ACK) || side != MB_SERVER || !stands(from, MB_TCP_SYN_RCVD, 0) ||
         !stands(to, MB_TCP_SYN_SENT, MB_SIDE_ISN | MB_SIDE_SYNC) || p->ack != to->isn + 1 || p->ack != to->snd_nxt)
         return false;
-    take_isn(from, p->seq);
-    read_syn_options(from, p);
+    const struct mb__offer offer = mb__tcp_offer(p);
+    take_offer(from, &offer);
     to->state = MB_TCP_ESTABLISHED;
     to->snd_una = p->ack;
     mb__receive_window(from, to, true, p->window, p->ack);

@@ -19,6 +19,7 @@
 #ifndef MB_FLOW_TCP_H
 #define MB_FLOW_TCP_H
 
+#include "flow/stream.h"
 #include "packet/packet.h"
 
 /* What one segment did. */
@@ -28,6 +29,9 @@ struct mb__tcp_step {
     bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
     bool probe;         /* asks with one byte whether the window is still closed */
     bool restarted;     /* a SYN with another number: what the sender sent before is void */
+    bool contested;     /* a SYN/ACK with another number than the one before: the client tells which it took */
+    bool moved;         /* the client took the other SYN/ACK: what the server sent lies |by| offsets further on */
+    int64_t by;
     uint8_t old_state;  /* of the side the last call updated */
     uint8_t new_state;
     int64_t offset;     /* stream offset of the first payload byte; negative: before the stream */
@@ -44,6 +48,9 @@ void mb__tcp_measure(struct mb_flow *flow, int side, int64_t ts);
 /* The short way for the SYN that begins a connection and the SYN/ACK that answers it, without data:
  * does what mb__tcp_send() and mb__tcp_receive() do. False: |p| is none of these, and nothing was done. */
 bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
+
+/* What the SYN |p| says of its sender. */
+struct mb__offer mb__tcp_offer(const struct mb_packet *p);
 
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */

@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 import pytest
 from box import Weather, segment_of
 from forge import Segment
+from joined import unsure
 from missed import Range, blanked, holes, seen, within
 from network import Climate, Outcome, hold, why_not
 from peer import Saw
@@ -236,6 +237,9 @@ class Judge:
                 return  # the socket had it the other way
             if not self.talk.end(receiver).inline and not self.smooth:
                 shown = self.with_urgent(flow, sender, got)
+        if got != shown and self.fates["forged"]:
+            either = self.either(sender, out_of_band=not self.talk.end(receiver).inline)
+            got, shown = blanked(got, either), blanked(shown, either)
         saw = self.saw[receiver]
         # It read to the very end: unless a reset finds it at the mark of urgent data.
         marked = self.talk.end(sender).urgent and not self.talk.end(receiver).inline
@@ -246,6 +250,14 @@ class Judge:
             yield f"{sender} to {receiver}, which left: {difference('socket', got, shown)}"
         elif self.honest and not marked and not sent.startswith(shown):
             yield f"{sender} to {receiver}: {difference('sender', sent, shown)}"
+
+    def either(self, sender: str, out_of_band: bool) -> list[Range]:
+        """Where the socket may have got one content or the other. An urgent byte that is not in the
+        stream puts what follows it one place further to the front."""
+        port = self.talk.client_port
+        segments = (Segment.of(frame) for _, frame in packets_of(self.outcome.capture, port))
+        shift = bool(self.talk.end(sender).urgent and out_of_band)
+        return [(max(0, low - shift), high) for low, high in unsure(segments, port)[sender]]
 
     def with_urgent(self, flow: Seen, sender: str, got: bytes) -> bytes:
         """Where segments change places, a pointer can come after its byte was read, and which

@@ -327,8 +327,10 @@ class Run:
                 f"{describe(session.first_failure)}",
                 always=True,
             )
-        if told := limits_reached(self.engine.stats()):
-            self.outputs.say(f"{self.app.name}: {told}")
+        stats = self.engine.stats()
+        for told in (limits_reached(stats), not_decoded(stats, self.source.linktype)):
+            if told:
+                self.outputs.say(f"{self.app.name}: {told}")
         if self.plan.verbose:
             self.outputs.say(self.status())
         elif self.outputs.of("table") and sys.stderr.isatty():
@@ -446,6 +448,14 @@ def limits_reached(stats: dict[str, Any]) -> str:
     counts = {**stats["anomalies"], "memory_refused": stats["memory_refused"]}
     told = [f"{counts[k]} {what} ({k})" for k, what in LIMITS.items() if counts.get(k)]
     return f"limits were reached: {', '.join(told)}; see --max-memory" if told else ""
+
+
+def not_decoded(stats: dict[str, Any], linktype: int) -> str:
+    """That nothing could be looked into, as a sentence, if so."""
+    frames, unknown = stats["frames"], stats["anomalies"].get("link_unknown", 0)
+    if frames == 0 or unknown < frames:
+        return ""
+    return f"no packet was looked into: what they begin with is not decoded (link type {linktype})"
 
 
 def describe(error: BaseException | None) -> str:

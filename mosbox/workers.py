@@ -175,7 +175,12 @@ class Crew:
         reading, writing = os.pipe()
         with suppress(OSError):  # a report that fits lets its worker end before it is read
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIECE)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
         if pid == 0:
             os.close(reading)
             self._work(run, number, writing)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from program import MOSBOX, environment, mosbox, portwatch, records, scan
+from wire import write_pcap
 
 import mosbox as package
 from mosbox.testing import Capture
@@ -253,6 +254,14 @@ def test_garbage_is_code_1_and_names_the_file(apps: Path, tmp_path: Path) -> Non
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
     assert "x.pcap" in line
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_capture_of_which_nothing_is_decoded_is_told(tmp_path: Path, workers: int) -> None:
+    usb = write_pcap(tmp_path / "usb.pcap", [bytes(64)] * 3, link=189)
+    run = mosbox("stats", "-r", usb, "--workers", workers)
+    assert run.returncode == 0
+    assert "no packet was looked into" in run.stderr and "(link type 189)" in run.stderr
 
 
 def test_a_capture_that_is_cut_off_is_read_as_far_as_it_goes(apps: Path, pcap: Path) -> None:

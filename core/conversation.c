@@ -11,6 +11,7 @@
  */
 #include "conversation.h"
 #include "flow/advance.h"
+#include "flow/contest.h"
 
 static int raise_state(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint8_t hook,
                        const struct mb__tcp_step *step)
@@ -95,10 +96,6 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
 {
     mb__tcp_receive(flow, side, p, step);
     int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
-    if (flow->streams != NULL && flow->end[!side].state != MB_TCP_SYN_RCVD)
-        mb__stream_drop_offer(&e->streams, flow, !side);
-    if (err >= 0 && step->moved)
-        err = mb__deliver_waiting(e, flow, !side, p);
     if (err >= 0 && flow->streams != NULL && p->tcp_flags & MB_TCP_ACK) {
         if (p->tcp_flags & MB_TCP_SYN)
             err = mb__syn_data_answered(e, flow, !side, p);
@@ -119,34 +116,80 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     return err;
 }
 
-/* What |side| sent lies |by| offsets further on: what waits moves there, as far as it was sent from there. */
-static void move_stream(struct mb_engine *e, struct mb_flow *flow, int side, int64_t by)
+/* The begin of the long way: both ends as |p| moves them, |step|; the sender's half of what is to be told. */
+static int tcp_sent(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                    const struct mb__tcp_step *step)
 {
-    const struct mb_endpoint *from = &flow->end[side];
-    uint64_t end = (uint64_t)mb__tcp_offset(from, from->snd_nxt);
-    e->stats.stream_discarded += mb__stream_move(&e->streams, flow, side, by);
-    e->stats.stream_discarded += mb__stream_cut(&e->streams, flow, side, end);
+    int err = raise_state(e, flow, side, p, MB_HOOK_SND, step);
+    return err >= 0 && step->anomaly != 0 ? mb__engine_anomaly(e, flow, side, p, step->anomaly) : err;
+}
+
+/* It is known which of its SYN/ACKs counts for the server: |choice|. What was held is taken in, in its turn;
+ * what waited behind another is nobody's. */
+static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice)
+{
+    const struct mb__contest *contest = mb__stream_contest(flow);
+    const int side = contest->side;
+    if (choice >= MB__CHOICE_OFFER) {
+        mb__tcp_take_offer(flow, side, &contest->offer[choice]);
+        e->stats.stream_discarded += mb__stream_pending(flow, side);
+        mb__stream_clear(&e->streams, flow, side);
+    }
+    int err = 0;
+    for (struct mb__undecided *held = mb__contest_end(&e->streams, flow); held != NULL;
+         held = mb__undecided_free(&e->streams, held)) {
+        struct mb__tcp_step step;
+        if (err < 0)
+            continue;
+        mb__tcp_send(flow, side, &held->packet, &step);
+        err = tcp_sent(e, flow, side, &held->packet, &step);
+        if (err >= 0 && !step.rejected)
+            err = tcp_received(e, flow, side, &held->packet, &step);
+    }
+    return err;
+}
+
+/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. Without room for it,
+ * the first one does. */
+static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    flow->last_ts = p->ts;
+    int err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
+    if (err < 0 || e->dropped)
+        return err;
+    err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
+    if (err < 0 || mb__hold_undecided(e, flow, side, p, &err) == 0 || err < 0)
+        return err;
+    err = end_contest(e, flow, MB__CHOICE_FIRST);
+    struct mb__tcp_step step;
+    mb__tcp_send(flow, side, p, &step);
+    if (err >= 0)
+        err = tcp_sent(e, flow, side, p, &step);
+    return err < 0 || step.rejected ? err : tcp_received(e, flow, side, p, &step);
 }
 
 /* The long way: any segment. */
 static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
+    const struct mb__contest *contest = flow->streams == NULL ? NULL : mb__stream_contest(flow);
+    int err = 0;
+    if (contest != NULL) {
+        if (contest->side == side && !(p->tcp_flags & MB_TCP_SYN))
+            return undecided_segment(e, flow, side, p);
+        int choice = contest->side == side ? MB__CHOICE_NONE : mb__contest_choose(flow, p);
+        err = choice == MB__CHOICE_NONE ? 0 : end_contest(e, flow, choice);
+    }
     struct mb__tcp_step step;
     mb__tcp_send(flow, side, p, &step);
     flow->last_ts = p->ts;
-    if (step.restarted) {
-        mb__stream_drop_offer(&e->streams, flow, side);
+    if (step.restarted)
         mb__stream_clear(&e->streams, flow, side);
-    }
-    if (step.moved)
-        move_stream(e, flow, !side, step.by);
-    int err = first ? mb__raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE) : 0;
+    if (err >= 0 && first)
+        err = mb__raise_plain(e, flow, side, p, MB_EV_FLOW_START, MB_HOOK_NONE);
     if (err >= 0)
         err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
     if (err >= 0)
-        err = raise_state(e, flow, side, p, MB_HOOK_SND, &step);
-    if (err >= 0 && step.anomaly != 0)
-        err = mb__engine_anomaly(e, flow, side, p, step.anomaly);
+        err = tcp_sent(e, flow, side, p, &step);
     if (err < 0 || e->dropped)
         return err;
     if (step.contested)
@@ -439,6 +482,8 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
         return 0;
     int err = 0, failed = 0;
     flow->flags |= MB_FLOW_ENDING;
+    if (flow->streams != NULL && mb__stream_contest(flow) != NULL) /* the client told nothing: the first stood */
+        err = end_contest(e, flow, MB__CHOICE_FIRST);
     if (!(flow->flags & MB_FLOW_CLOSED)) /* a closed one has its reason, whatever sweeps it away */
         flow->end_reason = (uint8_t)reason;
     /* With both FINs taken all bytes were shown: what the endpoints hold, which

@@ -67,8 +67,6 @@ static inline int64_t mb__end_of_stream(const struct mb_endpoint *from)
 int mb__deliver(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, struct mb_view view);
 /* Whether nobody reads what |side| sends any more; what waited is given back. */
 bool mb__is_off(struct mb_engine *e, struct mb_flow *flow, int side);
-/* Shows what has waited, as far as it is in order now. */
-int mb__deliver_waiting(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* Bytes up to |offset| will not come any more: a gap for each hole before it. */
 int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);
 /* The payload of |p|, at stream offset |offset|: of an accepted segment; of one that
@@ -77,8 +75,11 @@ int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const 
 int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);
 void mb__count_data(struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);
 int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
-/* |p| is another SYN/ACK than the one before: what it says is kept until its receiver tells which it took. */
+/* |p| is another SYN/ACK than the one that stands: what it says is kept until its receiver tells which it took. */
 int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
+/* What the server sends until then is kept as well. MB_ELIMIT or MB_ENOMEM: there is no room for |p|, which was told,
+ * or in |*err| what failed. */
+int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int *err);
 /* |p| acknowledges what |side| sent: holes that the tap has missed; a SYN's payload. */
 int mb__settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 int mb__syn_data_answered(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);

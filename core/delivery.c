@@ -7,6 +7,7 @@
  *                         nobody could acknowledge them, or when there is no room
  */
 #include "conversation.h"
+#include "flow/contest.h"
 
 /* With the other side unseen no ACK tells that a hole will not be filled: this
  * many bytes behind it do. */
@@ -95,7 +96,7 @@ bool mb__is_off(struct mb_engine *e, struct mb_flow *flow, int side)
     return true;
 }
 
-int mb__deliver_waiting(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_view view;
     while (!mb__is_off(e, flow, side) && mb__stream_take(flow, side, &view)) {
@@ -120,7 +121,7 @@ int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const
         if (stop > from->next)
             err = raise_gap(e, flow, side, p, stop - from->next);
         if (err >= 0)
-            err = mb__deliver_waiting(e, flow, side, p);
+            err = deliver_pending(e, flow, side, p);
     }
     return err;
 }
@@ -197,7 +198,8 @@ static int make_room(struct mb_engine *e, struct mb_flow *flow, int side, const 
 }
 
 /* What |flow| waits for is given up, for want of memory for others. Data of a
- * SYN, which is behind no hole, no host is known to have taken. */
+ * SYN, which is behind no hole, no host is known to have taken; nor what was sent
+ * while it was not known by which of two SYN/ACKs. */
 static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
 {
     int err = mb__engine_anomaly(e, flow, MB_CLIENT, NULL, MB_ANOMALY_STREAM_LIMIT);
@@ -208,13 +210,15 @@ static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
         }
         while (err >= 0 && mb__stream_first_pending(flow, side) != UINT64_MAX)
             err = mb__give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
-        mb__stream_drop_offer(&e->streams, flow, side);
     }
+    for (struct mb__undecided *held = mb__stream_contest(flow) == NULL ? NULL : mb__contest_end(&e->streams, flow);
+         held != NULL; held = mb__undecided_free(&e->streams, held))
+        e->stats.stream_discarded += held->packet.payload_len;
     return err;
 }
 
 /* Those that waited longest make room for |flow|: for one that has not settled only such flows. Whether any
- * did, or in |*err| what failed. */
+ * did; in |*err| what failed. */
 static bool others_make_room(struct mb_engine *e, struct mb_flow *flow, int *err)
 {
     bool settled = flow->end[MB_CLIENT].flags & MB_SIDE_SETTLED;
@@ -233,6 +237,26 @@ static int keep(struct mb_engine *e, struct mb_flow *flow, int side, uint64_t of
         put = mb__stream_put(&e->streams, flow, side, offset, view.data, view.len);
     while (put == MB_ENOMEM && others_make_room(e, flow, err));
     return put;
+}
+
+int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    int err = 0, added;
+    do
+        added = mb__contest_add(&e->streams, flow, side, p);
+    while (added == MB_ENOMEM && others_make_room(e, flow, &err));
+    return added == 0 || err < 0 ? err : mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
+}
+
+int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int *err)
+{
+    int held;
+    do
+        held = mb__contest_hold(&e->streams, flow, p);
+    while (held == MB_ENOMEM && others_make_room(e, flow, err));
+    if (held != 0 && *err >= 0)
+        *err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
+    return held;
 }
 
 static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint64_t offset,
@@ -254,7 +278,7 @@ static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, con
     bool one_sided = !(flow->end[!side].flags & MB_SIDE_SEEN) || e->config.async_oneside;
     if (err >= 0 && one_sided && mb__stream_pending(flow, side) > ONE_SIDED_PATIENCE)
         err = mb__give_up_holes(e, flow, side, p, (int64_t)mb__stream_first_pending(flow, side) + 1);
-    return err < 0 ? err : mb__deliver_waiting(e, flow, side, p);
+    return err < 0 ? err : deliver_pending(e, flow, side, p);
 }
 
 /* The payload of an accepted segment, at stream offset |offset|. */
@@ -285,7 +309,7 @@ int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const 
     if (!mb__stream_fits(flow, side, (uint64_t)offset, view.len))
         return put_in_order(e, flow, side, p, (uint64_t)offset, view);
     err = mb__deliver(e, flow, side, p, view);
-    return err < 0 ? err : mb__deliver_waiting(e, flow, side, p);
+    return err < 0 ? err : deliver_pending(e, flow, side, p);
 }
 
 /* Reassembly is off for this side: only the in-order edge is kept, which a
@@ -310,7 +334,7 @@ int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const stru
     int err = 0;
     if (keep(e, flow, side, 0, mb__payload_of(p), &err) != 0 && err >= 0)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
-    return err >= 0 && e->detect != NULL && mb__detect_inline(e->detect) ? mb__deliver_waiting(e, flow, side, p) : err;
+    return err >= 0 && e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : err;
 }
 
 /* The SYN with payload was answered: by |p|, which took all of it, or only as much as it acknowledges; the
@@ -323,17 +347,7 @@ int mb__syn_data_answered(struct mb_engine *e, struct mb_flow *flow, int side, c
     int64_t acked = mb__tcp_acked(from) > 0 ? mb__tcp_acked(from) : 0;
     if (mb__stream_cut(&e->streams, flow, side, (uint64_t)acked) > 0)
         from->snd_nxt = from->stream_seq + (uint32_t)acked;
-    return mb__deliver_waiting(e, flow, side, p);
-}
-
-int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
-{
-    const struct mb__offer offer = mb__tcp_offer(p);
-    int err = 0, kept;
-    do
-        kept = mb__stream_keep_offer(&e->streams, flow, side, &offer);
-    while (kept != 0 && others_make_room(e, flow, &err));
-    return kept == 0 || err < 0 ? err : mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
+    return deliver_pending(e, flow, side, p);
 }
 
 int mb_stream_off(struct mb_flow *flow, int side)

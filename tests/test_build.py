@@ -29,6 +29,7 @@ FLOORS = {
     "engine": 7,
     "frames": 7,
     "conversation": 7,
+    "delivery": 7,
     "related": 7,
     "workers": 7,
 }

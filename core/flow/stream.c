@@ -26,14 +26,13 @@ struct half {
     size_t kept;
     size_t room;
     uint64_t mark;     /* one past the offset of a byte that is not the stream's; 0: none */
-    struct mb__offer offer; /* valid if |offered| */
-    bool offered;
     uint64_t unshifted; /* sequence numbers tell the offsets from here on; a byte before it was taken out */
 };
 
 struct mb__streams {
     struct half half[2];
     struct mb_flow *flow;
+    struct mb__contest *contest; /* NULL: none */
     struct mb__streams *older, *newer; /* in the list |waits| */
     struct mb__waiting *waits;         /* NULL: nothing is pending */
 };
@@ -44,7 +43,8 @@ static struct half *half_of(const struct mb_flow *flow, int side)
     return s == NULL ? NULL : &s->half[side];
 }
 
-static struct half *half_make(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+/* The flow's buffers, made if it has none; NULL: no memory. */
+static struct mb__streams *streams_make(const struct mb__stream_config *c, struct mb_flow *flow)
 {
     if (flow->streams == NULL) {
         struct mb__streams *s = mb__memory_alloc(c->memory, sizeof *s);
@@ -53,7 +53,12 @@ static struct half *half_make(const struct mb__stream_config *c, struct mb_flow 
         *s = (struct mb__streams){.flow = flow};
         flow->streams = s;
     }
-    return half_of(flow, side);
+    return flow->streams;
+}
+
+static struct half *half_make(const struct mb__stream_config *c, struct mb_flow *flow, int side)
+{
+    return streams_make(c, flow) == NULL ? NULL : half_of(flow, side);
 }
 
 static uint64_t end_of(const struct piece *p)
@@ -101,13 +106,13 @@ static void wait_del(struct mb__streams *s)
     s->waits = NULL;
 }
 
-/* Nothing is pending any more, or not even kept: the flow waits no longer, and
+/* Nothing is pending any more and there is no contest, or not even history is kept: the flow waits no longer, and
  * has no buffers. */
 static void settle(struct mb__stream_config *c, struct mb_flow *flow)
 {
     struct mb__streams *s = flow->streams;
     const struct half *a = &s->half[MB_CLIENT], *b = &s->half[MB_SERVER];
-    if (a->pieces + b->pieces > 0 || a->taken != NULL || b->taken != NULL || a->offered || b->offered)
+    if (a->pieces + b->pieces > 0 || a->taken != NULL || b->taken != NULL || s->contest != NULL)
         return;
     wait_del(s);
     if (a->room + b->room > 0 || a->mark + b->mark > 0)
@@ -524,57 +529,28 @@ uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int s
     return before;
 }
 
-uint64_t mb__stream_move(struct mb__stream_config *c, struct mb_flow *flow, int side, int64_t by)
+struct mb__contest *mb__stream_contest(const struct mb_flow *flow)
 {
-    struct half *h = half_of(flow, side);
-    const int64_t next = (int64_t)flow->end[side].next;
-    if (h == NULL)
-        return 0;
-    uint64_t before = h->pending;
-    for (struct piece *p; (p = h->first) != NULL && (int64_t)end_of(p) + by <= next;) {
-        unlink_after(h, NULL, p);
-        piece_free(c, h, p);
-    }
-    if (h->first != NULL && (int64_t)h->first->offset + by < next)
-        cut_front(h, h->first, (uint32_t)(next - by - (int64_t)h->first->offset));
-    for (struct piece *p = h->first; p != NULL; p = p->next)
-        p->offset += (uint64_t)by;
-    h->mark = h->mark > 0 && (int64_t)h->mark + by > next ? h->mark + (uint64_t)by : 0;
-    h->unshifted = (uint64_t)next;
-    before -= h->pending;
-    settle(c, flow);
-    return before;
+    const struct mb__streams *s = flow->streams;
+    return s == NULL ? NULL : s->contest;
 }
 
-/* ---- an offer -------------------------------------------------------------- */
-
-int mb__stream_keep_offer(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer)
+int mb__stream_set_contest(struct mb__stream_config *c, struct mb_flow *flow, struct mb__contest *contest)
 {
-    struct half *h = half_make(c, flow, side);
-    if (h == NULL)
+    struct mb__streams *s = streams_make(c, flow);
+    if (s == NULL)
         return MB_ENOMEM;
-    h->offer = *offer;
-    h->offered = true;
-    wait_add(c, flow->streams);
+    s->contest = contest;
+    wait_add(c, s);
     return 0;
 }
 
-const struct mb__offer *mb__stream_offer(const struct mb_flow *flow, int side)
+void mb__stream_take_contest(struct mb__stream_config *c, struct mb_flow *flow)
 {
-    const struct half *h = half_of(flow, side);
-    return h != NULL && h->offered ? &h->offer : NULL;
-}
-
-void mb__stream_drop_offer(struct mb__stream_config *c, struct mb_flow *flow, int side)
-{
-    struct half *h = half_of(flow, side);
-    if (h == NULL || !h->offered)
-        return;
-    h->offered = false;
+    struct mb__streams *s = flow->streams;
+    s->contest = NULL;
     settle(c, flow);
 }
-
-/* ---- the end ---------------------------------------------------------------- */
 
 void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side)
 {
@@ -595,10 +571,8 @@ void mb__streams_free(struct mb__stream_config *c, struct mb_flow *flow)
 {
     if (flow->streams == NULL)
         return;
-    for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
-        mb__stream_drop_offer(c, flow, side);
-        mb__stream_clear(c, flow, side);
-    }
+    mb__stream_clear(c, flow, MB_CLIENT);
+    mb__stream_clear(c, flow, MB_SERVER);
 }
 
 /* ---- what apps may ask ---------------------------------------------------- */

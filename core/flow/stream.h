@@ -14,8 +14,6 @@
  *
  *   waiting: oldest --> streams of flow 7 <--> streams of flow 2 --> newest
  *
- * The other SYN/ACK of two waits here as well until the client tells which of them it took.
- *
  * Flows with something pending are listed by how long it has waited, those that
  * have not settled (MB_SIDE_SETTLED) apart: when memory runs out these make room
  * first, then the longest wait, which is the least likely to end.
@@ -36,16 +34,7 @@
 #define MB__PIECE_OVERHEAD 64
 
 struct mb__streams;
-
-/* What a SYN says of its sender, for as long as it is open whether the other end took it. */
-struct mb__offer {
-    uint32_t isn;
-    uint32_t tsval;  /* newest timestamp value, if it offers any */
-    uint16_t mss;    /* 0: none */
-    uint16_t window; /* not scaled */
-    uint16_t flags;  /* MB_SIDE_TIMESTAMPS, MB_SIDE_SACK, MB_SIDE_WSCALE */
-    uint8_t wscale;
-};
+struct mb__contest;
 
 /* Flows with something pending, by how long it has waited. */
 struct mb__waiting {
@@ -108,19 +97,16 @@ void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int
 struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);
 /* |len| bytes are given up: |next| moves on, the history before is let go. */
 void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
-/* The sequence numbers of |side| begin at another place: what waits moves by |by| offsets, and is given up
- * where that puts it before |next|. How many bytes were. */
-uint64_t mb__stream_move(struct mb__stream_config *c, struct mb_flow *flow, int side, int64_t by);
-/* Keeps |offer|, which |side| made besides another, in place of one kept before. 0 or MB_ENOMEM. */
-int mb__stream_keep_offer(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer);
-/* The one kept, until the next call that changes the stream; NULL: none. */
-const struct mb__offer *mb__stream_offer(const struct mb_flow *flow, int side);
-void mb__stream_drop_offer(struct mb__stream_config *c, struct mb_flow *flow, int side);
+/* What the flow keeps of SYN/ACKs that contest, see flow/contest.h; NULL: none do. It waits, as bytes do. Who sets
+ * it takes it back. 0 or MB_ENOMEM. */
+struct mb__contest *mb__stream_contest(const struct mb_flow *flow);
+int mb__stream_set_contest(struct mb__stream_config *c, struct mb_flow *flow, struct mb__contest *contest);
+void mb__stream_take_contest(struct mb__stream_config *c, struct mb_flow *flow);
 /* No byte from |end| on will be taken: what waits there is given back. How many bytes. */
 uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t end);
-/* Gives the buffers of one side's bytes back. */
+/* Gives the buffers of one side back. */
 void mb__stream_clear(struct mb__stream_config *c, struct mb_flow *flow, int side);
-/* Gives all buffers of the flow back. */
+/* Gives all buffers of the flow back; it has no contest any more. */
 void mb__streams_free(struct mb__stream_config *c, struct mb_flow *flow);
 
 #endif

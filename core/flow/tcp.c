@@ -3,6 +3,7 @@
 #include "flow/tcp.h"
 
 #include "flow/advance.h"
+#include "flow/stream.h"
 #include "packet/packet.h"
 
 /* How far from the expected number a segment may be when no window is known:
@@ -175,6 +176,16 @@ static bool timestamp_too_old(const struct mb_flow *flow, int side, const struct
     return mb__seq_diff(tsval, from->ts_recent) < -1 && p->ts - flow->last_ts < PAWS_IDLE_NS;
 }
 
+bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    uint32_t tsval, tsecr;
+    if (!has(from, MB_SIDE_SYNC) || outside_window(flow, from, p) || precedes_syn(from, p))
+        return false;
+    return !has(from, MB_SIDE_TIMESTAMPS) || !has(to, MB_SIDE_TIMESTAMPS) ||
+           !mb__tcp_timestamps(p, &tsval, &tsecr) || !timestamp_too_old(flow, side, p, tsval);
+}
+
 /* RFC 7323 4.3: only such a segment's timestamp counts. The last ACK may be on its way yet: it
  * lies between the last one seen and what has arrived. Linux looks at no timestamp beside an
  * ACK that is older than another. */
@@ -223,6 +234,7 @@ struct mb__offer mb__tcp_offer(const struct mb_packet *p)
     mb__tcp_options_read(p, &o);
     return (struct mb__offer){
         .isn = p->seq,
+        .ack = p->ack,
         .tsval = o.tsval,
         .mss = o.mss,
         .window = p->window,
@@ -269,31 +281,25 @@ static bool acks_syn(const struct mb_endpoint *to, const struct mb_packet *p)
     return mb__seq_diff(p->ack, to->isn) > 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
 }
 
-/* Two SYN/ACKs with different numbers: by a server that forgot the first (SYN cookies), or one was forged.
- * The client holds to the first that reached it, which need not be the first that passed here: its ACK tells.
- * Where the client is not seen, or did not get the first, the later one counts at once. */
+/* Whether the SYN/ACK |p| of |from| contests the one that stands (flow/contest.h). Where the client is not seen,
+ * or did not get the first, it does not: the later one counts at once. What it acknowledges of a SYN's data need not be
+ * what the first one did. */
 static bool contests(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
 {
     return p->tcp_flags & MB_TCP_ACK && from->state == MB_TCP_SYN_RCVD && has(from, MB_SIDE_ISN) &&
-           p->seq != from->isn && to->state >= SYNCHRONISED_FROM && has(to, MB_SIDE_SEEN);
+           p->seq != from->isn && from->snd_una == from->isn && to->state == MB_TCP_ESTABLISHED &&
+           has(to, MB_SIDE_SEEN | MB_SIDE_ISN) && p->ack - to->isn - 1 < UINT16_MAX;
 }
 
-/* Whether |ack| is of the SYN/ACK that stands for |to|, with or without what came in order behind it. */
-static bool acks_standing_syn(const struct mb_endpoint *to, uint32_t ack)
+void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer)
 {
-    return mb__seq_diff(ack, to->isn) > 0 && mb__seq_diff(ack, to->stream_seq + (uint32_t)to->next) <= 0;
-}
-
-/* The client has taken the other SYN/ACK of |to|, its server: what that sent behind it counts from there, if
- * it lies in its window. */
-static void take_other_syn(struct mb_endpoint *to, const struct mb__offer *offer, struct mb__tcp_step *step)
-{
-    const uint32_t old_begin = to->stream_seq, sent = to->snd_nxt;
-    take_offer(to, offer);
-    if (mb__seq_diff(sent, to->snd_nxt) > 0 && mb__seq_diff(sent, to->snd_nxt) < LARGEST_WINDOW)
-        to->snd_nxt = sent;
-    step->moved = true;
-    step->by = mb__seq_diff(old_begin, to->stream_seq);
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    take_offer(from, offer);
+    to->snd_una = offer->ack;
+    if (mb__seq_diff(offer->ack, to->snd_nxt) > 0)
+        to->snd_nxt = offer->ack;
+    to->snd_wnd = offer->window;
+    to->snd_max = offer->ack + offer->window;
 }
 
 /* A valid answer after a reset: whoever was reset, the answering end was not. What
@@ -312,8 +318,7 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     bool ack = p->tcp_flags & MB_TCP_ACK;
     bool open = from->state >= SYNCHRONISED_FROM || has(from, MB_SIDE_FIN); /* or it was */
     bool settled = open || from->next > 0; /* the other end holds to its number */
-    bool answers_syn = !ack || !has(to, MB_SIDE_ISN) || acks_syn(to, p);
-    step->contested = answers_syn && contests(from, to, p);
+    step->contested = contests(from, to, p);
     if (step->contested || (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn))) {
         if (!ack)
             from->challenged = p->seq;
@@ -321,7 +326,7 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
         step->anomaly = MB_ANOMALY_TCP_SYN_CHALLENGE;
         return;
     }
-    if (!answers_syn) {
+    if (ack && has(to, MB_SIDE_ISN) && !acks_syn(to, p)) {
         step->rejected = true;
         step->anomaly = MB_ANOMALY_TCP_ACK;
         return;
@@ -418,27 +423,6 @@ static bool is_held(const struct mb_flow *flow, int side, int64_t offset, const 
            mb__stream_holds(flow, side, (uint64_t)offset, (uint64_t)offset + segment_len(p));
 }
 
-/* judge_segment() of |p|, which may tell by its ACK that the other side's SYN was not the one that stands. */
-static uint8_t judge_choosing(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
-{
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    const struct mb__offer *offer = mb__stream_offer(flow, !side);
-    if (offer == NULL || to->state != MB_TCP_SYN_RCVD || !(p->tcp_flags & MB_TCP_ACK) || p->ack != offer->isn + 1 ||
-        acks_standing_syn(to, p->ack))
-        return judge_segment(flow, side, p);
-    const struct mb_endpoint standing = *to;
-    take_other_syn(to, offer, step);
-    uint8_t anomaly = judge_segment(flow, side, p);
-    if (anomaly != 0) {
-        *to = standing;
-        step->moved = false;
-        return anomaly;
-    }
-    from->snd_wnd = offer->window;
-    from->snd_max = from->snd_una + offer->window;
-    return 0;
-}
-
 /* Where a segment lies in sequence space, and what that moves. */
 static void send_segment(struct mb_flow *flow, int side, const struct mb_packet *p, struct mb__tcp_step *step)
 {
@@ -449,7 +433,7 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
         return;
     }
     infer_established(flow, side, p);
-    step->anomaly = judge_choosing(flow, side, p, step);
+    step->anomaly = judge_segment(flow, side, p);
     if (step->anomaly != 0) {
         step->rejected = true;
         return;

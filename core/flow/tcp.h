@@ -19,8 +19,18 @@
 #ifndef MB_FLOW_TCP_H
 #define MB_FLOW_TCP_H
 
-#include "flow/stream.h"
 #include "packet/packet.h"
+
+/* What a SYN says of its sender. */
+struct mb__offer {
+    uint32_t isn;
+    uint32_t ack;    /* of the other side's SYN, and perhaps of its data */
+    uint32_t tsval;  /* newest timestamp value, if it offers any */
+    uint16_t mss;    /* 0: none */
+    uint16_t window; /* not scaled */
+    uint16_t flags;  /* MB_SIDE_TIMESTAMPS, MB_SIDE_SACK, MB_SIDE_WSCALE */
+    uint8_t wscale;
+};
 
 /* What one segment did. */
 struct mb__tcp_step {
@@ -29,9 +39,7 @@ struct mb__tcp_step {
     bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
     bool probe;         /* asks with one byte whether the window is still closed */
     bool restarted;     /* a SYN with another number: what the sender sent before is void */
-    bool contested;     /* a SYN/ACK with another number than the one before: the client tells which it took */
-    bool moved;         /* the client took the other SYN/ACK: what the server sent lies |by| offsets further on */
-    int64_t by;
+    bool contested;     /* a SYN/ACK with another number than the one that stands: see flow/contest.h */
     uint8_t old_state;  /* of the side the last call updated */
     uint8_t new_state;
     int64_t offset;     /* stream offset of the first payload byte; negative: before the stream */
@@ -49,8 +57,12 @@ void mb__tcp_measure(struct mb_flow *flow, int side, int64_t ts);
  * does what mb__tcp_send() and mb__tcp_receive() do. False: |p| is none of these, and nothing was done. */
 bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
 
-/* What the SYN |p| says of its sender. */
 struct mb__offer mb__tcp_offer(const struct mb_packet *p);
+/* The other side has taken |offer| for the SYN/ACK of |side|, not the one that stands, behind which no FIN was
+ * sent. Offsets of the stream go on from what was delivered. */
+void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer);
+/* Whether the receiver takes |p|, which |side| sent, as far as its sequence numbers and its timestamp tell. */
+bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p);
 
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */

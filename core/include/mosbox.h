@@ -216,7 +216,7 @@ enum mb_anomaly {
     MB_ANOMALY_TCP_WINDOW = 25,      /* data outside the receiver's window */
     MB_ANOMALY_TCP_PAWS = 26,        /* timestamp too old (RFC 7323 5) */
     MB_ANOMALY_TCP_RST_CHALLENGE = 27, /* RST not at the expected number (RFC 5961 3) */
-    MB_ANOMALY_TCP_SYN_CHALLENGE = 28, /* SYN in a synchronised state (RFC 5961 4) */
+    MB_ANOMALY_TCP_SYN_CHALLENGE = 28, /* SYN in a synchronised state (RFC 5961 4), or another SYN/ACK than the first */
     MB_ANOMALY_TCP_ACK = 29,         /* acknowledges what was never sent */
     MB_ANOMALY_TCP_NO_ACK = 30,      /* data without the ACK flag */
     MB_ANOMALY_TCP_CONFLICT = 31,    /* retransmission with other bytes */

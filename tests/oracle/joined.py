@@ -1,31 +1,41 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """joined -- bytes of which only the receiving kernel knows whose it took.
 
-    waits:    [ front ][ first    ]       another of it     [ second       ]
+    waits:    [ front ][ first    ][ behind ]
+    comes:             [ second       ]
 
-Of two segments behind a hole that share bytes, Linux goes by where they begin. Whether `first`
-begins at its own number or at that of `front`, to which it may have been joined, depends on how the
-kernel happened to place them in memory. Nothing on the wire tells. A segment all of whose numbers
-are there already is thrown away either way.
+Of two segments behind a hole that share bytes, Linux goes by where they begin, and throws away one
+all of whose numbers it has. Where `first` begins and ends, at its own numbers or at those of what
+it touches, depends on whether the kernel has joined them, which is a matter of how it happened to
+place them in memory. Nothing on the wire tells.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from forge import ACK, FAR, FIN, SYN, Segment
-from missed import Range, signed
+from missed import signed
 
-Waiting = tuple[int, int, bytes]  # first number, one past the last with the FIN, payload
+Contents = dict[int, set[int]]  # number of a byte in its stream -> what it may be
 
 
-def unsure(segments: Iterable[Segment], client_port: int) -> dict[str, list[Range]]:
-    """Side -> such ranges of its stream."""
+@dataclass
+class Waiting:
+    start: int
+    stop: int  # one past the last number, with the FIN
+    payload: bytes
+
+
+def unsure(segments: Iterable[Segment], client_port: int) -> dict[str, Contents]:
+    """Such bytes of the stream of each side."""
     sides = {"client": "server", "server": "client"}
     first: dict[str, int] = {}
     acknowledged = dict.fromkeys(sides, 0)
     sent: dict[str, list[Waiting]] = {side: [] for side in sides}
-    found: dict[str, list[Range]] = {side: [] for side in sides}
+    found: dict[str, Contents] = {side: defaultdict(set) for side in sides}
     for segment in segments:
         sender = "client" if segment.ports[:2] == client_port.to_bytes(2) else "server"
         receiver = sides[sender]
@@ -34,10 +44,12 @@ def unsure(segments: Iterable[Segment], client_port: int) -> dict[str, list[Rang
         elif segment.payload and sender in first:
             start = signed(segment.seq - first[sender])
             stop = start + len(segment.payload) + bool(segment.flags & FIN)
-            fresh = start, stop, segment.payload
-            waiting = [old for old in sent[sender] if old[0] > acknowledged[sender]]
             if acknowledged[sender] < start < FAR:
-                found[sender] += shared(waiting, fresh)
+                fresh = Waiting(start, stop, segment.payload)
+                waiting = [old for old in sent[sender] if old.start > acknowledged[sender]]
+                for old in waiting:
+                    if is_unsure(waiting, old, fresh):
+                        share(found[sender], old, fresh)
                 sent[sender].append(fresh)
         if segment.flags & ACK and receiver in first:
             now = signed(segment.ack - first[receiver])
@@ -46,15 +58,22 @@ def unsure(segments: Iterable[Segment], client_port: int) -> dict[str, list[Rang
     return found
 
 
-def shared(waiting: list[Waiting], fresh: Waiting) -> list[Range]:
-    """What it shares, but for its content, with others that may have been joined."""
-    start, stop, payload = fresh
-    ranges = []
-    for begin, end, held in waiting:
-        low, high = max(begin, start), min(begin + len(held), start + len(payload))
-        is_new = start < begin or end < stop
-        touches = any(begin == other[1] or end == other[0] for other in waiting)
-        differs = held[low - begin : high - begin] != payload[low - start : high - start]
-        if low < high and is_new and touches and differs:
-            ranges.append((low, high))
-    return ranges
+def is_unsure(waiting: list[Waiting], old: Waiting, fresh: Waiting) -> bool:
+    """Whether it depends on what the old one was joined to which of the two is read."""
+    start, stop = old.start, old.stop
+    while touching := [other.start for other in waiting if other.stop == start]:
+        start = min(touching)
+    while touching := [other.stop for other in waiting if other.start == stop]:
+        stop = max(touching)
+    if fresh.start < old.start:
+        return start <= fresh.start
+    longer = fresh.start == old.start and fresh.stop > old.stop
+    return longer and (start < old.start or fresh.stop <= stop)
+
+
+def share(found: Contents, *two: Waiting) -> None:
+    """Notes what both have."""
+    low = max(segment.start for segment in two)
+    high = min(segment.start + len(segment.payload) for segment in two)
+    for number in range(low, high):
+        found[number] |= {segment.payload[number - segment.start] for segment in two}

@@ -237,9 +237,8 @@ class Judge:
                 return  # the socket had it the other way
             if not self.talk.end(receiver).inline and not self.smooth:
                 shown = self.with_urgent(flow, sender, got)
-        if got != shown and self.fates["forged"]:
-            either = self.either(sender, out_of_band=not self.talk.end(receiver).inline)
-            got, shown = blanked(got, either), blanked(shown, either)
+        if got != shown and self.fates["forged"] and self.excused(sender, receiver, got, shown):
+            shown = got
         saw = self.saw[receiver]
         # It read to the very end: unless a reset finds it at the mark of urgent data.
         marked = self.talk.end(sender).urgent and not self.talk.end(receiver).inline
@@ -251,13 +250,19 @@ class Judge:
         elif self.honest and not marked and not sent.startswith(shown):
             yield f"{sender} to {receiver}: {difference('sender', sent, shown)}"
 
-    def either(self, sender: str, out_of_band: bool) -> list[Range]:
-        """Where the socket may have got one content or the other. An urgent byte that is not in the
-        stream puts what follows it one place further to the front."""
+    def excused(self, sender: str, receiver: str, got: bytes, shown: bytes) -> bool:
+        """Whether they differ only where the socket may have got one content or the other."""
         port = self.talk.client_port
         segments = (Segment.of(frame) for _, frame in packets_of(self.outcome.capture, port))
-        shift = bool(self.talk.end(sender).urgent and out_of_band)
-        return [(max(0, low - shift), high) for low, high in unsure(segments, port)[sender]]
+        either = unsure(segments, port)[sender]
+        urgent = self.talk.end(sender).urgent
+        if urgent is not None and not self.talk.end(receiver).inline:  # what follows moves up
+            either = {n - (n > urgent): contents for n, contents in either.items() if n != urgent}
+        return len(got) == len(shown) and all(
+            pair <= either.get(n, set())
+            for n, pair in enumerate(map(set, zip(got, shown, strict=True)))
+            if len(pair) > 1
+        )
 
     def with_urgent(self, flow: Seen, sender: str, got: bytes) -> bytes:
         """Where segments change places, a pointer can come after its byte was read, and which

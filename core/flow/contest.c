@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* contest -- offers kept, segments held, and the choice between them */
+#include "flow/contest.h"
+
+#define LINKTYPE_RAW 101
+
+/* The first numbers that a client acknowledges lie within a window that is not scaled. */
+#define FIRST_WINDOW UINT16_MAX
+
+int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb__contest *contest = mb__stream_contest(flow);
+    if (contest == NULL) {
+        contest = mb__memory_zeroed(c->memory, sizeof *contest);
+        if (contest == NULL || mb__stream_set_contest(c, flow, contest) != 0) {
+            mb__memory_free(c->memory, contest, sizeof *contest);
+            return MB_ENOMEM;
+        }
+        contest->side = (uint8_t)side;
+    }
+    for (uint32_t i = 0; i < contest->offers; i++)
+        if (contest->offer[i].isn == p->seq)
+            return 0;
+    if (contest->offers < MB__OFFERS)
+        contest->offer[contest->offers++] = mb__tcp_offer(p);
+    return 0;
+}
+
+int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p)
+{
+    struct mb__contest *contest = mb__stream_contest(flow);
+    if (contest->bytes + p->net_len + MB__PIECE_OVERHEAD > c->max_bytes)
+        return MB_ELIMIT;
+    struct mb__undecided *held = mb__memory_alloc(c->memory, sizeof *held + p->net_len);
+    if (held == NULL)
+        return MB_ENOMEM;
+    held->next = NULL;
+    held->packet = *p;
+    memcpy(held->datagram, p->net, p->net_len);
+    held->packet.frame = held->packet.net = held->datagram;
+    held->packet.frame_len = p->net_len;
+    held->packet.net_off = 0;
+    held->packet.link = LINKTYPE_RAW;
+    *(contest->last != NULL ? &contest->last->next : &contest->first) = held;
+    contest->last = held;
+    contest->bytes += p->net_len + MB__PIECE_OVERHEAD;
+    return 0;
+}
+
+/* ---- the choice ------------------------------------------------------------- */
+
+/* Up to where the held segments go on from |seq| without a hole. */
+static uint32_t reach(const struct mb__contest *contest, uint32_t seq)
+{
+    bool more;
+    do {
+        more = false;
+        for (const struct mb__undecided *h = contest->first; h != NULL; h = h->next) {
+            uint32_t end = h->packet.seq + h->packet.payload_len + !!(h->packet.tcp_flags & MB_TCP_FIN);
+            if (mb__seq_diff(h->packet.seq, seq) <= 0 && mb__seq_diff(end, seq) > 0 &&
+                !(h->packet.tcp_flags & MB_TCP_RST)) {
+                seq = end;
+                more = true;
+            }
+        }
+    } while (more);
+    return seq;
+}
+
+/* Whether |ack| lies in [|begin|, |end|]. */
+static bool within(uint32_t ack, uint32_t begin, uint32_t end)
+{
+    return mb__seq_diff(ack, begin) >= 0 && mb__seq_diff(ack, end) <= 0;
+}
+
+/* The offer of which |ack| acknowledges the SYN, and perhaps what was held behind it; or none. */
+static int offer_acked(const struct mb__contest *contest, uint32_t ack, bool more)
+{
+    for (uint32_t i = 0; i < contest->offers; i++) {
+        uint32_t begin = contest->offer[i].isn + 1;
+        if (within(ack, begin, more ? reach(contest, begin) : begin))
+            return (int)i;
+    }
+    return MB__CHOICE_NONE;
+}
+
+/* The SYN/ACK nearest before |ack|, if what the tap missed can lie between them. */
+static int nearest(const struct mb__contest *contest, uint32_t first, uint32_t ack)
+{
+    int choice = MB__CHOICE_NONE;
+    uint32_t least = FIRST_WINDOW;
+    for (int i = MB__CHOICE_FIRST; i < (int)contest->offers; i++) {
+        uint32_t ahead = ack - (i == MB__CHOICE_FIRST ? first : contest->offer[i].isn) - 1;
+        if (ahead < least) {
+            least = ahead;
+            choice = i;
+        }
+    }
+    return choice;
+}
+
+int mb__contest_choose(const struct mb_flow *flow, const struct mb_packet *p)
+{
+    const struct mb__contest *contest = mb__stream_contest(flow);
+    const struct mb_endpoint *client = &flow->end[!contest->side], *server = &flow->end[contest->side];
+    const uint32_t next = server->stream_seq + (uint32_t)server->next;
+    if ((p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK ||
+        !mb__tcp_in_place(flow, !contest->side, p))
+        return MB__CHOICE_NONE;
+    if (p->ack == server->isn + 1)
+        return MB__CHOICE_FIRST;
+    /* Only behind a SYN with data does an honest server send before the client's ACK (RFC 7413). */
+    int exact = offer_acked(contest, p->ack, false);
+    if (exact >= 0 && client->snd_una == client->isn + 1 && client->next == 0)
+        return exact;
+    if (within(p->ack, server->isn + 1, reach(contest, next)))
+        return MB__CHOICE_FIRST;
+    int offer = offer_acked(contest, p->ack, true);
+    return offer >= 0 ? offer : nearest(contest, server->isn, p->ack);
+}
+
+/* ---- the end ---------------------------------------------------------------- */
+
+struct mb__undecided *mb__contest_end(struct mb__stream_config *c, struct mb_flow *flow)
+{
+    struct mb__contest *contest = mb__stream_contest(flow);
+    struct mb__undecided *held = contest->first;
+    mb__stream_take_contest(c, flow);
+    mb__memory_free(c->memory, contest, sizeof *contest);
+    return held;
+}
+
+struct mb__undecided *mb__undecided_free(struct mb__stream_config *c, struct mb__undecided *held)
+{
+    struct mb__undecided *next = held->next;
+    mb__memory_free(c->memory, held, sizeof *held + held->packet.net_len);
+    return next;
+}

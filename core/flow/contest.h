@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* contest -- SYN/ACKs of different numbers, and what waits for the client to tell which counts
+ *
+ *   server's endpoint   has the numbers of the first: it stands
+ *   offers              what the others say
+ *   held                what the server sent since then --> packet --> packet
+ *
+ * A server that forgot its first SYN/ACK (SYN cookies) answers with another number, or one of them was forged.
+ * The client holds to the first that reached it, which need not be the first that passed here: its ACK
+ * tells. Until then nobody can know what the server's numbers mean, so its segments are held as they are, and
+ * taken in when it is known. The memory is that of the streams, and what waits longest makes room
+ * first, here as there.
+ */
+#ifndef MB_FLOW_CONTEST_H
+#define MB_FLOW_CONTEST_H
+
+#include "flow/stream.h"
+#include "flow/tcp.h"
+
+#define MB__OFFERS 8 /* besides the first: an attacker's flood is not kept */
+
+/* A packet that waits: |packet| with its datagram behind it. */
+struct mb__undecided {
+    struct mb__undecided *next;
+    struct mb_packet packet; /* of the raw link type: its frame begins with the IP header */
+    uint8_t datagram[];
+};
+
+struct mb__contest {
+    struct mb__undecided *first;
+    struct mb__undecided *last;
+    uint64_t bytes; /* in all that is held */
+    uint32_t offers;
+    uint8_t side;   /* the server's */
+    struct mb__offer offer[MB__OFFERS];
+};
+
+/* |p| is a SYN/ACK of |side| with another number than the one that stands: keeps what it says, if that is
+ * new and there is room for it. 0 or MB_ENOMEM. */
+int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb_packet *p);
+/* Holds a copy of |p|, which the server of the flow's contest sent. 0, or, as of mb__stream_put(), MB_ELIMIT or
+ * MB_ENOMEM. */
+int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p);
+
+/* What the client's segment |p| says of the contest of its flow. */
+enum mb__choice {
+    MB__CHOICE_NONE = -2,  /* nothing */
+    MB__CHOICE_FIRST = -1, /* the first SYN/ACK stands */
+    MB__CHOICE_OFFER = 0   /* and on: this offer */
+};
+
+int mb__contest_choose(const struct mb_flow *flow, const struct mb_packet *p);
+/* Ends the contest. What was held, for the caller to give back with mb__undecided_free(), one by one. */
+struct mb__undecided *mb__contest_end(struct mb__stream_config *c, struct mb_flow *flow);
+/* Gives |held| back; the one behind it. */
+struct mb__undecided *mb__undecided_free(struct mb__stream_config *c, struct mb__undecided *held);
+
+#endif

@@ -33,9 +33,12 @@ static enum mb__timer_kind tcp_timer(const struct mb_flow *flow)
         return flow->end_reason == MB_END_FIN ? MB__TIMER_TCP_CLOSED : MB__TIMER_TCP_RESET;
     if ((client->flags | server->flags) & MB_SIDE_FIN)
         return MB__TIMER_TCP_HALF;
-    if (client->state < MB_TCP_ESTABLISHED || server->state < MB_TCP_ESTABLISHED)
-        return flow->flags & MB_FLOW_ANSWERED ? MB__TIMER_TCP : MB__TIMER_TCP_SYN;
-    return MB__TIMER_TCP;
+    if (client->state >= MB_TCP_ESTABLISHED && server->state >= MB_TCP_ESTABLISHED)
+        return MB__TIMER_TCP;
+    const struct mb__contest *contest = flow->streams == NULL ? NULL : mb__stream_contest(flow);
+    if (contest != NULL && contest->reset) /* which is real if no more is heard of it */
+        return MB__TIMER_TCP_RESET;
+    return flow->flags & MB_FLOW_ANSWERED ? MB__TIMER_TCP : MB__TIMER_TCP_SYN;
 }
 
 /* The urgent pointer of |p| marks the byte before the one it points to (RFC 6093);
@@ -124,8 +127,8 @@ static int tcp_sent(struct mb_engine *e, struct mb_flow *flow, int side, const s
     return err >= 0 && step->anomaly != 0 ? mb__engine_anomaly(e, flow, side, p, step->anomaly) : err;
 }
 
-/* It is known which of its SYN/ACKs counts for the server: |choice|. What was held is taken in, in its turn;
- * what waited behind another is nobody's. */
+/* It is known which of its SYN/ACKs counts for the server: |choice|. What was held is taken in, in its turn,
+ * unless the flow is not to go on; what waited behind another is nobody's. */
 static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice)
 {
     const struct mb__contest *contest = mb__stream_contest(flow);
@@ -139,7 +142,7 @@ static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice)
     for (struct mb__undecided *held = mb__contest_end(&e->streams, flow); held != NULL;
          held = mb__undecided_free(&e->streams, held)) {
         struct mb__tcp_step step;
-        if (err < 0)
+        if (err < 0 || flow->flags & (MB_FLOW_DROP | MB_FLOW_FORGET))
             continue;
         mb__tcp_send(flow, side, &held->packet, &step);
         err = tcp_sent(e, flow, side, &held->packet, &step);
@@ -149,8 +152,16 @@ static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice)
     return err;
 }
 
-/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. Without room for it,
- * the first one does. */
+/* The same when the flow ends, and the client has told nothing. No packet that passes now is meant by a verdict. */
+static int end_undecided(struct mb_engine *e, struct mb_flow *flow)
+{
+    const bool dropped = e->dropped;
+    int err = end_contest(e, flow, MB__CHOICE_FIRST);
+    e->dropped = dropped;
+    return err;
+}
+
+/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. */
 static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     flow->last_ts = p->ts;
@@ -158,25 +169,25 @@ static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side
     if (err < 0 || e->dropped)
         return err;
     err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
-    if (err < 0 || mb__hold_undecided(e, flow, side, p, &err) == 0 || err < 0)
-        return err;
-    err = end_contest(e, flow, MB__CHOICE_FIRST);
-    struct mb__tcp_step step;
-    mb__tcp_send(flow, side, p, &step);
-    if (err >= 0)
-        err = tcp_sent(e, flow, side, p, &step);
-    return err < 0 || step.rejected ? err : tcp_received(e, flow, side, p, &step);
+    return err < 0 ? err : mb__hold_undecided(e, flow, side, p);
+}
+
+/* Whether it is open which SYN/ACK of |side| counts. */
+static bool is_contested(const struct mb_flow *flow, int side)
+{
+    const struct mb__contest *contest = flow->streams == NULL ? NULL : mb__stream_contest(flow);
+    return contest != NULL && contest->side == side;
 }
 
 /* The long way: any segment. */
 static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool first)
 {
-    const struct mb__contest *contest = flow->streams == NULL ? NULL : mb__stream_contest(flow);
+    const bool contested = is_contested(flow, !side);
     int err = 0;
-    if (contest != NULL) {
-        if (contest->side == side && !(p->tcp_flags & MB_TCP_SYN))
-            return undecided_segment(e, flow, side, p);
-        int choice = contest->side == side ? MB__CHOICE_NONE : mb__contest_choose(flow, p);
+    if (is_contested(flow, side) && !(p->tcp_flags & MB_TCP_SYN))
+        return undecided_segment(e, flow, side, p);
+    if (contested) {
+        int choice = mb__contest_choose(flow, p);
         err = choice == MB__CHOICE_NONE ? 0 : end_contest(e, flow, choice);
     }
     struct mb__tcp_step step;
@@ -192,12 +203,14 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
         err = tcp_sent(e, flow, side, p, &step);
     if (err < 0 || e->dropped)
         return err;
-    if (step.contested)
+    if (step.contested && (e->detect == NULL || !mb__detect_inline(e->detect)))
         err = mb__keep_offer(e, flow, side, p);
     if (err >= 0)
         err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
     if (err >= 0 && !step.rejected)
         err = tcp_received(e, flow, side, p, &step);
+    if (err >= 0 && contested && flow->end[!side].snd_una != flow->end[!side].isn && is_contested(flow, !side))
+        err = end_contest(e, flow, MB__CHOICE_FIRST); /* what |p| acknowledged went by the first */
     return err;
 }
 
@@ -483,7 +496,7 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
     int err = 0, failed = 0;
     flow->flags |= MB_FLOW_ENDING;
     if (flow->streams != NULL && mb__stream_contest(flow) != NULL) /* the client told nothing: the first stood */
-        err = end_contest(e, flow, MB__CHOICE_FIRST);
+        err = end_undecided(e, flow);
     if (!(flow->flags & MB_FLOW_CLOSED)) /* a closed one has its reason, whatever sweeps it away */
         flow->end_reason = (uint8_t)reason;
     /* With both FINs taken all bytes were shown: what the endpoints hold, which

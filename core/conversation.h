@@ -77,9 +77,8 @@ void mb__count_data(struct mb_flow *flow, int side, const struct mb_packet *p, i
 int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* |p| is another SYN/ACK than the one that stands: what it says is kept until its receiver tells which it took. */
 int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
-/* What the server sends until then is kept as well. MB_ELIMIT or MB_ENOMEM: there is no room for |p|, which was told,
- * or in |*err| what failed. */
-int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int *err);
+/* What the server sends until then is kept as well, as far as there is room. */
+int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* |p| acknowledges what |side| sent: holes that the tap has missed; a SYN's payload. */
 int mb__settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 int mb__syn_data_answered(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);

@@ -248,15 +248,16 @@ int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const st
     return added == 0 || err < 0 ? err : mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
 }
 
-int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int *err)
+int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    int held;
+    int err = 0, held;
     do
         held = mb__contest_hold(&e->streams, flow, p);
-    while (held == MB_ENOMEM && others_make_room(e, flow, err));
-    if (held != 0 && *err >= 0)
-        *err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
-    return held;
+    while (held == MB_ENOMEM && others_make_room(e, flow, &err));
+    if (held == 0 || err < 0)
+        return err;
+    e->stats.stream_discarded += p->payload_len;
+    return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
 }
 
 static int put_in_order(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, uint64_t offset,
@@ -338,15 +339,15 @@ int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const stru
 }
 
 /* The SYN with payload was answered: by |p|, which took all of it, or only as much as it acknowledges; the
- * fast open refused, none. What it did not take has never been sent. */
+ * fast open refused, none. What it did not take will be sent again, as if for the first time; another SYN/ACK may
+ * have taken more (flow/contest.h). */
 int mb__syn_data_answered(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_endpoint *from = &flow->end[side];
     if (from->next > 0 || mb__stream_first_pending(flow, side) != 0)
         return 0;
     int64_t acked = mb__tcp_acked(from) > 0 ? mb__tcp_acked(from) : 0;
-    if (mb__stream_cut(&e->streams, flow, side, (uint64_t)acked) > 0)
-        from->snd_nxt = from->stream_seq + (uint32_t)acked;
+    mb__stream_cut(&e->streams, flow, side, (uint64_t)acked);
     return deliver_pending(e, flow, side, p);
 }
 

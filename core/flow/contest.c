@@ -29,9 +29,10 @@ int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side,
 int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p)
 {
     struct mb__contest *contest = mb__stream_contest(flow);
-    if (contest->bytes + p->net_len + MB__PIECE_OVERHEAD > c->max_bytes)
+    const size_t size = sizeof(struct mb__undecided) + p->net_len;
+    if (contest->segments == MB__UNDECIDED || contest->bytes + size > c->max_bytes)
         return MB_ELIMIT;
-    struct mb__undecided *held = mb__memory_alloc(c->memory, sizeof *held + p->net_len);
+    struct mb__undecided *held = mb__memory_alloc(c->memory, size);
     if (held == NULL)
         return MB_ENOMEM;
     held->next = NULL;
@@ -43,7 +44,9 @@ int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const st
     held->packet.link = LINKTYPE_RAW;
     *(contest->last != NULL ? &contest->last->next : &contest->first) = held;
     contest->last = held;
-    contest->bytes += p->net_len + MB__PIECE_OVERHEAD;
+    contest->segments++;
+    contest->bytes += size;
+    contest->reset |= (p->tcp_flags & MB_TCP_RST) != 0;
     return 0;
 }
 
@@ -99,14 +102,11 @@ static int nearest(const struct mb__contest *contest, uint32_t first, uint32_t a
     return choice;
 }
 
-int mb__contest_choose(const struct mb_flow *flow, const struct mb_packet *p)
+/* The choice by the number that |p| acknowledges. */
+static int choose(const struct mb__contest *contest, const struct mb_flow *flow, const struct mb_packet *p)
 {
-    const struct mb__contest *contest = mb__stream_contest(flow);
     const struct mb_endpoint *client = &flow->end[!contest->side], *server = &flow->end[contest->side];
     const uint32_t next = server->stream_seq + (uint32_t)server->next;
-    if ((p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK ||
-        !mb__tcp_in_place(flow, !contest->side, p))
-        return MB__CHOICE_NONE;
     if (p->ack == server->isn + 1)
         return MB__CHOICE_FIRST;
     /* Only behind a SYN with data does an honest server send before the client's ACK (RFC 7413). */
@@ -117,6 +117,28 @@ int mb__contest_choose(const struct mb_flow *flow, const struct mb_packet *p)
         return MB__CHOICE_FIRST;
     int offer = offer_acked(contest, p->ack, true);
     return offer >= 0 ? offer : nearest(contest, server->isn, p->ack);
+}
+
+/* Whether the server would take |p| if it had made |choice|. */
+static bool is_taken(struct mb_flow *flow, const struct mb__contest *contest, int choice, const struct mb_packet *p)
+{
+    const int side = contest->side;
+    const struct mb_endpoint client = flow->end[!side], server = flow->end[side];
+    if (choice >= MB__CHOICE_OFFER)
+        mb__tcp_take_offer(flow, side, &contest->offer[choice]);
+    bool taken = mb__tcp_in_place(flow, !side, p);
+    flow->end[!side] = client;
+    flow->end[side] = server;
+    return taken;
+}
+
+int mb__contest_choose(struct mb_flow *flow, const struct mb_packet *p)
+{
+    const struct mb__contest *contest = mb__stream_contest(flow);
+    if ((p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK)
+        return MB__CHOICE_NONE;
+    int choice = choose(contest, flow, p);
+    return choice != MB__CHOICE_NONE && is_taken(flow, contest, choice, p) ? choice : MB__CHOICE_NONE;
 }
 
 /* ---- the end ---------------------------------------------------------------- */

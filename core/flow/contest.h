@@ -9,7 +9,7 @@
  * The client holds to the first that reached it, which need not be the first that passed here: its ACK
  * tells. Until then nobody can know what the server's numbers mean, so its segments are held as they are, and
  * taken in when it is known. The memory is that of the streams, and what waits longest makes room
- * first, here as there.
+ * first, here as there. Where packets are held up for a verdict nothing can wait: the first SYN/ACK stands.
  */
 #ifndef MB_FLOW_CONTEST_H
 #define MB_FLOW_CONTEST_H
@@ -17,7 +17,9 @@
 #include "flow/stream.h"
 #include "flow/tcp.h"
 
-#define MB__OFFERS 8 /* besides the first: an attacker's flood is not kept */
+/* A server that has nothing of a client yet sends no more than this: the rest is an attacker's. */
+#define MB__OFFERS 8     /* besides the first */
+#define MB__UNDECIDED 32 /* segments; a fast open's window is 10 (RFC 6928) */
 
 /* A packet that waits: |packet| with its datagram behind it. */
 struct mb__undecided {
@@ -29,9 +31,11 @@ struct mb__undecided {
 struct mb__contest {
     struct mb__undecided *first;
     struct mb__undecided *last;
-    uint64_t bytes; /* in all that is held */
+    uint32_t segments; /* held, */
+    uint64_t bytes;    /* and of memory for them */
     uint32_t offers;
-    uint8_t side;   /* the server's */
+    uint8_t side;      /* the server's */
+    bool reset;        /* one of them is a reset */
     struct mb__offer offer[MB__OFFERS];
 };
 
@@ -49,7 +53,7 @@ enum mb__choice {
     MB__CHOICE_OFFER = 0   /* and on: this offer */
 };
 
-int mb__contest_choose(const struct mb_flow *flow, const struct mb_packet *p);
+int mb__contest_choose(struct mb_flow *flow, const struct mb_packet *p);
 /* Ends the contest. What was held, for the caller to give back with mb__undecided_free(), one by one. */
 struct mb__undecided *mb__contest_end(struct mb__stream_config *c, struct mb_flow *flow);
 /* Gives |held| back; the one behind it. */

@@ -281,14 +281,13 @@ static bool acks_syn(const struct mb_endpoint *to, const struct mb_packet *p)
     return mb__seq_diff(p->ack, to->isn) > 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
 }
 
-/* Whether the SYN/ACK |p| of |from| contests the one that stands (flow/contest.h). Where the client is not seen,
- * or did not get the first, it does not: the later one counts at once. What it acknowledges of a SYN's data need not be
- * what the first one did. */
+/* Whether the SYN/ACK |p| of |from|, which acknowledges the SYN, contests the one that stands (flow/contest.h). Where
+ * the client is not seen, or did not get the first, it does not: the later one counts at once. */
 static bool contests(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
 {
     return p->tcp_flags & MB_TCP_ACK && from->state == MB_TCP_SYN_RCVD && has(from, MB_SIDE_ISN) &&
            p->seq != from->isn && from->snd_una == from->isn && to->state == MB_TCP_ESTABLISHED &&
-           has(to, MB_SIDE_SEEN | MB_SIDE_ISN) && p->ack - to->isn - 1 < UINT16_MAX;
+           has(to, MB_SIDE_SEEN | MB_SIDE_ISN) && acks_syn(to, p);
 }
 
 void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer)
@@ -296,8 +295,6 @@ void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     take_offer(from, offer);
     to->snd_una = offer->ack;
-    if (mb__seq_diff(offer->ack, to->snd_nxt) > 0)
-        to->snd_nxt = offer->ack;
     to->snd_wnd = offer->window;
     to->snd_max = offer->ack + offer->window;
 }

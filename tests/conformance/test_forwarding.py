@@ -112,3 +112,41 @@ def test_102_103_a_dropped_packet_is_not_passed_on(tmp_path: Path, where: str) -
     out = written(tmp_path, Drop, settings={"checksums": "verify"})
     # the frame with a bad sum has no flow that could drop it
     assert out == [frame for name, frame in ALL.items() if name != "data"]
+
+
+def contested() -> list[bytes]:
+    """A handshake with two SYN/ACKs, data of the server, then the client's ACK of the second."""
+    talk = Talk()
+    syn, second, ack = talk.handshake()
+    first = talk.segment("server", 0x12, seq=900000)
+    return [syn, first, second, talk.server(b"evil"), talk.server(b"more"), ack]
+
+
+class Judge(App):
+    """Drops a flow by its first bytes."""
+
+    def start(self) -> None:
+        self.heard: list[bytes] = []
+
+    def on_data(self, flow: Flow, data: Any) -> None:
+        self.heard.append(data.bytes)
+        flow.drop()
+
+
+def test_102_what_was_held_is_judged_in_its_turn(tmp_path: Path) -> None:
+    """By then it has passed; the packet that told how to read it has not."""
+    frames = contested()
+    path = write_pcap(tmp_path / "in.pcap", frames)
+    app = run(Judge, read=str(path), write=str(tmp_path / "out.pcap"))
+    assert app.heard == [b"evil"]
+    assert read_pcap(tmp_path / "out.pcap") == frames[:-1]
+
+
+def test_102_a_verdict_at_the_end_of_a_flow_is_not_on_another_packet(tmp_path: Path) -> None:
+    syn, other, stands, *data, _ = contested()
+    frames = [syn, stands, other, *data, *Talk(sport=40001).handshake()]
+    path = write_pcap(tmp_path / "in.pcap", frames)
+    settings = {"limits.flows": "1", "table_full": "evict"}
+    app = run(Judge, read=str(path), write=str(tmp_path / "out.pcap"), settings=settings)
+    assert app.heard == [b"evil"]
+    assert read_pcap(tmp_path / "out.pcap") == frames

@@ -526,7 +526,7 @@ struct mb_stats {
     uint64_t stream_bytes;       /* payload bytes delivered in order */
     uint64_t stream_gaps;        /* gap events */
     uint64_t stream_missed;      /* bytes in them */
-    uint64_t stream_discarded;   /* bytes behind a hole, never acknowledged, when their flow ended */
+    uint64_t stream_discarded;   /* bytes that waited in vain: no host is known to have taken them */
     uint64_t stream_memory;      /* bytes buffered now, fragments too */
     uint64_t stream_memory_peak;
     uint64_t memory_refused;     /* buffers of parsers, or histories, that max_memory had no room for */

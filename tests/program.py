@@ -50,12 +50,12 @@ def environment(**more: str) -> dict[str, str]:
 def mosbox(
     *words: str | Path, env: dict[str, str] | None = None, **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the program to its end."""
+    """Runs the program to its end; one that hangs is not waited for."""
     return subprocess.run(
         [*MOSBOX, *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment(**(env or {})),
         **more,
     )

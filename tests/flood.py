@@ -142,6 +142,19 @@ def syn_data(rng: random.Random) -> Iterator[bytes]:
     return syn(rng, b"x" * 1000)
 
 
+def contested(rng: random.Random) -> Iterator[bytes]:
+    """SYNs that two SYN/ACKs answer, and data behind them, which waits for the client's word."""
+    for syn in syn_answered(rng):
+        yield syn
+        src, dst, sport, dport, seq, ack = struct.unpack_from("!12xIIHHII", syn)
+        if src == SERVER_NUMBER:
+            for number, flags, payload in (
+                (seq ^ 1 << 30, SYN | ACK, b""),
+                (seq, ACK, b"x" * 1000),
+            ):
+                yield _segment(src, sport, dst, dport, number, ack, flags, payload)
+
+
 def fragments(rng: random.Random) -> Iterator[bytes]:
     """Fragments of datagrams that are never whole."""
     while True:
@@ -192,7 +205,8 @@ def headers(rng: random.Random) -> Iterator[bytes]:
 
 
 FLOODS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
-    made.__name__: made for made in (syn, syn_answered, syn_data, fragments, holes, tiny, headers)
+    made.__name__: made
+    for made in (syn, syn_answered, syn_data, contested, fragments, holes, tiny, headers)
 }
 
 

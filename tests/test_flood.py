@@ -26,6 +26,7 @@ REASONS = {
     "syn": {"flow_limit"},
     "syn_answered": {"flow_limit"},
     "syn_data": {"flow_limit", "stream_limit"},
+    "contested": {"flow_limit", "stream_limit"},
     "fragments": {"frag_limit"},
     "holes": {"stream_limit"},
     "tiny": {"stream_limit"},

@@ -265,6 +265,14 @@ static void take_offer(struct mb_endpoint *from, const struct mb__offer *offer)
         from->ts_recent = offer->tsval;
 }
 
+/* |end| has answered a SYN: it may send into the window that the SYN opened, if that was seen, before more is
+ * heard of the other side (RFC 7413). */
+static void open_first_window(struct mb_endpoint *end)
+{
+    if (end->snd_wnd != 0)
+        end->snd_max = end->isn + 1 + end->snd_wnd;
+}
+
 /* The sender's sequence space as far as a packet in mid-stream tells. */
 static void take_midstream(struct mb_endpoint *end, uint32_t seq)
 {
@@ -294,6 +302,7 @@ void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     take_offer(from, offer);
+    open_first_window(from);
     to->snd_una = offer->ack;
     to->snd_wnd = offer->window;
     to->snd_max = offer->ack + offer->window;
@@ -336,6 +345,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
         const struct mb__offer offer = mb__tcp_offer(p);
         step->restarted = has(from, MB_SIDE_SYNC);
         take_offer(from, &offer);
+        if (ack)
+            open_first_window(from);
     }
     if (ack && !has(to, MB_SIDE_SYNC)) { /* the SYN it answers was not seen */
         take_isn(to, p->ack - 1);
@@ -577,6 +588,7 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p)
             return false;
         from->state = MB_TCP_SYN_SENT;
         to->state = MB_TCP_SYN_RCVD;
+        to->snd_wnd = p->window;
         const struct mb__offer offer = mb__tcp_offer(p);
         take_offer(from, &offer);
         return true;
@@ -586,6 +598,7 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p)
         return false;
     const struct mb__offer offer = mb__tcp_offer(p);
     take_offer(from, &offer);
+    open_first_window(from);
     to->state = MB_TCP_ESTABLISHED;
     to->snd_una = p->ack;
     mb__receive_window(from, to, true, p->window, p->ack);
@@ -601,6 +614,8 @@ void mb__tcp_receive(struct mb_flow *flow, int side, const struct mb_packet *p, 
         receive_reset(flow, side);
     } else {
         if (p->tcp_flags & MB_TCP_SYN && !(p->tcp_flags & MB_TCP_ACK)) {
+            if (!has(to, MB_SIDE_SYNC))
+                to->snd_wnd = p->window;
             if (to->state == MB_TCP_CLOSED && !has(to, MB_SIDE_SYNC))
                 to->state = MB_TCP_SYN_RCVD;
             else if (to->state == MB_TCP_SYN_SENT)

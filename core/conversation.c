@@ -35,7 +35,7 @@ static enum mb__timer_kind tcp_timer(const struct mb_flow *flow)
         return MB__TIMER_TCP_HALF;
     if (client->state >= MB_TCP_ESTABLISHED && server->state >= MB_TCP_ESTABLISHED)
         return MB__TIMER_TCP;
-    const struct mb__contest *contest = flow->streams == NULL ? NULL : mb__stream_contest(flow);
+    const struct mb__contest *contest = mb__contest_of(flow);
     if (contest != NULL && contest->reset) /* which is real if no more is heard of it */
         return MB__TIMER_TCP_RESET;
     return flow->flags & MB_FLOW_ANSWERED ? MB__TIMER_TCP : MB__TIMER_TCP_SYN;
@@ -119,7 +119,7 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     return err;
 }
 
-/* The begin of the long way: both ends as |p| moves them, |step|; the sender's half of what is to be told. */
+/* What |step| has to tell of the sender of |p|: its state, and why |p| is odd. */
 static int tcp_sent(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                     const struct mb__tcp_step *step)
 {
@@ -175,7 +175,7 @@ static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side
 /* Whether it is open which SYN/ACK of |side| counts. */
 static bool is_contested(const struct mb_flow *flow, int side)
 {
-    const struct mb__contest *contest = flow->streams == NULL ? NULL : mb__stream_contest(flow);
+    const struct mb__contest *contest = mb__contest_of(flow);
     return contest != NULL && contest->side == side;
 }
 
@@ -495,7 +495,7 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
         return 0;
     int err = 0, failed = 0;
     flow->flags |= MB_FLOW_ENDING;
-    if (flow->streams != NULL && mb__stream_contest(flow) != NULL) /* the client told nothing: the first stood */
+    if (mb__contest_of(flow) != NULL) /* the client told nothing: the first stood */
         err = end_undecided(e, flow);
     if (!(flow->flags & MB_FLOW_CLOSED)) /* a closed one has its reason, whatever sweeps it away */
         flow->end_reason = (uint8_t)reason;

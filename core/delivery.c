@@ -211,8 +211,8 @@ static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
         while (err >= 0 && mb__stream_first_pending(flow, side) != UINT64_MAX)
             err = mb__give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
     }
-    for (struct mb__undecided *held = mb__stream_contest(flow) == NULL ? NULL : mb__contest_end(&e->streams, flow);
-         held != NULL; held = mb__undecided_free(&e->streams, held))
+    for (struct mb__undecided *held = mb__contest_end(&e->streams, flow); held != NULL;
+         held = mb__undecided_free(&e->streams, held))
         e->stats.stream_discarded += held->packet.payload_len;
     return err;
 }

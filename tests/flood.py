@@ -144,9 +144,9 @@ def syn_data(rng: random.Random) -> Iterator[bytes]:
 
 def contested(rng: random.Random) -> Iterator[bytes]:
     """SYNs that two SYN/ACKs answer, and data behind them, which waits for the client's word."""
-    for syn in syn_answered(rng):
-        yield syn
-        src, dst, sport, dport, seq, ack = struct.unpack_from("!12xIIHHII", syn)
+    for packet in syn_answered(rng):
+        yield packet
+        src, dst, sport, dport, seq, ack = struct.unpack_from("!12xIIHHII", packet)
         if src == SERVER_NUMBER:
             for number, flags, payload in (
                 (seq ^ 1 << 30, SYN | ACK, b""),

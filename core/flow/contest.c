@@ -2,8 +2,6 @@
 /* contest -- offers kept, segments held, and the choice between them */
 #include "flow/contest.h"
 
-#define LINKTYPE_RAW 101
-
 /* The first numbers that a client acknowledges lie within a window that is not scaled. */
 #define FIRST_WINDOW UINT16_MAX
 
@@ -41,7 +39,7 @@ int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const st
     held->packet.frame = held->packet.net = held->datagram;
     held->packet.frame_len = p->net_len;
     held->packet.net_off = 0;
-    held->packet.link = LINKTYPE_RAW;
+    held->packet.link = MB__LINK_RAW;
     *(contest->last != NULL ? &contest->last->next : &contest->first) = held;
     contest->last = held;
     contest->segments++;
@@ -145,7 +143,9 @@ int mb__contest_choose(struct mb_flow *flow, const struct mb_packet *p)
 
 struct mb__undecided *mb__contest_end(struct mb__stream_config *c, struct mb_flow *flow)
 {
-    struct mb__contest *contest = mb__stream_contest(flow);
+    struct mb__contest *contest = mb__contest_of(flow);
+    if (contest == NULL)
+        return NULL;
     struct mb__undecided *held = contest->first;
     mb__stream_take_contest(c, flow);
     mb__memory_free(c->memory, contest, sizeof *contest);

@@ -39,6 +39,12 @@ struct mb__contest {
     struct mb__offer offer[MB__OFFERS];
 };
 
+/* That of |flow|; NULL: it has none, as nearly all. */
+static inline struct mb__contest *mb__contest_of(const struct mb_flow *flow)
+{
+    return flow->streams == NULL ? NULL : mb__stream_contest(flow);
+}
+
 /* |p| is a SYN/ACK of |side| with another number than the one that stands: keeps what it says, if that is
  * new and there is room for it. 0 or MB_ENOMEM. */
 int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb_packet *p);
@@ -53,8 +59,9 @@ enum mb__choice {
     MB__CHOICE_OFFER = 0   /* and on: this offer */
 };
 
+/* By the number that |p| acknowledges: enum mb__choice. Nothing, if the server would not take |p| after it. */
 int mb__contest_choose(struct mb_flow *flow, const struct mb_packet *p);
-/* Ends the contest. What was held, for the caller to give back with mb__undecided_free(), one by one. */
+/* Ends the contest, if there is one. What was held, for the caller to give back with mb__undecided_free(), one by one. */
 struct mb__undecided *mb__contest_end(struct mb__stream_config *c, struct mb_flow *flow);
 /* Gives |held| back; the one behind it. */
 struct mb__undecided *mb__undecided_free(struct mb__stream_config *c, struct mb__undecided *held);

@@ -106,8 +106,8 @@ static void wait_del(struct mb__streams *s)
     s->waits = NULL;
 }
 
-/* Nothing is pending any more and there is no contest, or not even history is kept: the flow waits no longer, and
- * has no buffers. */
+/* With nothing pending any more, nor a contest, the flow waits no longer; if nothing is even kept, it has
+ * no buffers. */
 static void settle(struct mb__stream_config *c, struct mb_flow *flow)
 {
     struct mb__streams *s = flow->streams;

@@ -37,6 +37,14 @@ static uint32_t microseconds(int64_t from, int64_t to)
     return us < 1 ? 1 : us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
+/* Whether |p| of |from| has a timestamp that counts, since both ends use them (RFC 7323 3.2). */
+static bool is_stamped(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p,
+                       uint32_t *tsval)
+{
+    uint32_t tsecr;
+    return has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, tsval, &tsecr);
+}
+
 /* ---- which connection ---------------------------------------------------- */
 
 int mb__tcp_first_sender(const struct mb_packet *p)
@@ -48,9 +56,9 @@ int mb__tcp_first_sender(const struct mb_packet *p)
  * newer than all that it had of it (RFC 6191 2; of a timestamp that is older Linux wants no SYN). */
 static bool time_wait_takes(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
 {
-    uint32_t tsval, tsecr;
+    uint32_t tsval;
     int32_t newer = 0;
-    if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr))
+    if (is_stamped(from, to, p, &tsval))
         newer = mb__seq_diff(tsval, from->ts_recent);
     return newer > 0 || (newer == 0 && mb__seq_diff(p->seq, from->snd_nxt) > 0);
 }
@@ -179,11 +187,10 @@ static bool timestamp_too_old(const struct mb_flow *flow, int side, const struct
 bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    uint32_t tsval, tsecr;
+    uint32_t tsval;
     if (!has(from, MB_SIDE_SYNC) || outside_window(flow, from, p) || precedes_syn(from, p))
         return false;
-    return !has(from, MB_SIDE_TIMESTAMPS) || !has(to, MB_SIDE_TIMESTAMPS) ||
-           !mb__tcp_timestamps(p, &tsval, &tsecr) || !timestamp_too_old(flow, side, p, tsval);
+    return !is_stamped(from, to, p, &tsval) || !timestamp_too_old(flow, side, p, tsval);
 }
 
 /* RFC 7323 4.3: only such a segment's timestamp counts. The last ACK may be on its way yet: it
@@ -206,8 +213,8 @@ static uint8_t judge_segment(struct mb_flow *flow, int side, const struct mb_pac
         return MB_ANOMALY_TCP_WINDOW;
     if (acks_the_unsent(to, p) || acks_the_ancient(flow, from, to, p))
         return MB_ANOMALY_TCP_ACK;
-    uint32_t tsval, tsecr;
-    if (has(from, MB_SIDE_TIMESTAMPS) && has(to, MB_SIDE_TIMESTAMPS) && mb__tcp_timestamps(p, &tsval, &tsecr)) {
+    uint32_t tsval;
+    if (is_stamped(from, to, p, &tsval)) {
         if (timestamp_too_old(flow, side, p, tsval))
             return MB_ANOMALY_TCP_PAWS;
         if (tsval + 1 != from->ts_recent && covers_last_ack(from, to, p))
@@ -263,6 +270,12 @@ static void take_offer(struct mb_endpoint *from, const struct mb__offer *offer)
     from->wscale = offer->wscale;
     if (offer->flags & MB_SIDE_TIMESTAMPS)
         from->ts_recent = offer->tsval;
+}
+
+static void take_syn(struct mb_endpoint *from, const struct mb_packet *p)
+{
+    const struct mb__offer offer = mb__tcp_offer(p);
+    take_offer(from, &offer);
 }
 
 /* |end| has answered a SYN: it may send into the window that the SYN opened, if that was seen, before more is
@@ -342,9 +355,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     if (ack && flow->flags & MB_FLOW_CLOSED && has(to, MB_SIDE_ISN) && !has(from, MB_SIDE_SYNC))
         reopen(flow, to);
     if (!has(from, MB_SIDE_ISN) || p->seq != from->isn) {
-        const struct mb__offer offer = mb__tcp_offer(p);
         step->restarted = has(from, MB_SIDE_SYNC);
-        take_offer(from, &offer);
+        take_syn(from, p);
         if (ack)
             open_first_window(from);
     }
@@ -589,15 +601,13 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p)
         from->state = MB_TCP_SYN_SENT;
         to->state = MB_TCP_SYN_RCVD;
         to->snd_wnd = p->window;
-        const struct mb__offer offer = mb__tcp_offer(p);
-        take_offer(from, &offer);
+        take_syn(from, p);
         return true;
     }
     if (p->tcp_flags != (MB_TCP_SYN | MB_TCP_ACK) || side != MB_SERVER || !stands(from, MB_TCP_SYN_RCVD, 0) ||
         !stands(to, MB_TCP_SYN_SENT, MB_SIDE_ISN | MB_SIDE_SYNC) || p->ack != to->isn + 1 || p->ack != to->snd_nxt)
         return false;
-    const struct mb__offer offer = mb__tcp_offer(p);
-    take_offer(from, &offer);
+    take_syn(from, p);
     open_first_window(from);
     to->state = MB_TCP_ESTABLISHED;
     to->snd_una = p->ack;

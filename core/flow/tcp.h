@@ -57,6 +57,7 @@ void mb__tcp_measure(struct mb_flow *flow, int side, int64_t ts);
  * does what mb__tcp_send() and mb__tcp_receive() do. False: |p| is none of these, and nothing was done. */
 bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
 
+/* What |p|, a SYN, says of its sender. */
 struct mb__offer mb__tcp_offer(const struct mb_packet *p);
 /* The other side has taken |offer| for the SYN/ACK of |side|, not the one that stands, behind which no FIN was
  * sent. Offsets of the stream go on from what was delivered. */

@@ -51,8 +51,9 @@ struct mb__input {
 };
 
 /* Opens |path| ("-": standard input) and brings its first bytes, through |tap|
- * (borrowed) if several workers read it. |fixed|: processes that a fork
- * makes read it each for itself, and a file that grows ends where it does now. 0, or < 0 and a sentence in |err|; mb__input_close() is due in both cases. */
+ * (borrowed) if several workers read it. |fixed|: processes that a fork makes read it
+ * each for itself, and a file that grows ends where it does now. 0, or < 0 and a
+ * sentence in |err|; mb__input_close() is due in both cases. */
 int mb__input_open(struct mb__input *in, struct mb__tap *tap, bool fixed, const char *path, char *err);
 /* The same over |len| bytes in memory. */
 int mb__input_memory(struct mb__input *in, const void *bytes, size_t len, char *err);

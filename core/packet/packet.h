@@ -175,6 +175,25 @@ void mb__decoder_finish(struct mb__decoder *d);
  * UDP without one). */
 bool mb__checksums_good(struct mb_packet *p);
 
+/* LINKTYPE_ numbers of capture files that are decoded. */
+enum mb__linktype {
+    MB__LINK_NULL = 0,
+    MB__LINK_ETHERNET = 1,
+    MB__LINK_PPP = 9,
+    MB__LINK_DLT_RAW = 12, /* as the DLT_ number that some writers use */
+    MB__LINK_DLT_RAW_OPENBSD = 14,
+    MB__LINK_PPP_HDLC = 50,
+    MB__LINK_PPPOE = 51,
+    MB__LINK_RAW = 101,
+    MB__LINK_80211 = 105,
+    MB__LINK_LOOP = 108,
+    MB__LINK_SLL = 113,
+    MB__LINK_RADIOTAP = 127,
+    MB__LINK_IPV4 = 228,
+    MB__LINK_IPV6 = 229,
+    MB__LINK_SLL2 = 276
+};
+
 /* What a TCP segment's options say (RFC 9293 3.2, 7323, 2018). */
 struct mb__tcp_options {
     uint32_t tsval;      /* timestamps: valid if has_ts */

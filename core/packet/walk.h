@@ -19,25 +19,6 @@
 
 #define MB__MAX_STEPS 40 /* layers of all kinds in one frame */
 
-/* LINKTYPE_ numbers of capture files that are decoded. */
-enum mb__linktype {
-    MB__LINK_NULL = 0,
-    MB__LINK_ETHERNET = 1,
-    MB__LINK_PPP = 9,
-    MB__LINK_DLT_RAW = 12, /* as the DLT_ number that some writers use */
-    MB__LINK_DLT_RAW_OPENBSD = 14,
-    MB__LINK_PPP_HDLC = 50,
-    MB__LINK_PPPOE = 51,
-    MB__LINK_RAW = 101,
-    MB__LINK_80211 = 105,
-    MB__LINK_LOOP = 108,
-    MB__LINK_SLL = 113,
-    MB__LINK_RADIOTAP = 127,
-    MB__LINK_IPV4 = 228,
-    MB__LINK_IPV6 = 229,
-    MB__LINK_SLL2 = 276
-};
-
 /* What comes next; the order is that of the table in decoder.c. */
 enum mb__layer {
     MB__LAYER_END = 0, /* nothing that is known */

@@ -16,14 +16,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from forge import ACK, FAR, FIN, SYN, Segment
-from missed import signed
+from forge import FAR, FIN, Segment
+from missed import placed
 
 Contents = dict[int, set[int]]  # number of a byte in its stream -> what it may be
 
 
 @dataclass
 class Waiting:
+    """A segment behind a hole."""
+
     start: int
     stop: int  # one past the last number, with the FIN
     payload: bytes
@@ -31,30 +33,17 @@ class Waiting:
 
 def unsure(segments: Iterable[Segment], client_port: int) -> dict[str, Contents]:
     """Such bytes of the stream of each side."""
-    sides = {"client": "server", "server": "client"}
-    first: dict[str, int] = {}
-    acknowledged = dict.fromkeys(sides, 0)
-    sent: dict[str, list[Waiting]] = {side: [] for side in sides}
-    found: dict[str, Contents] = {side: defaultdict(set) for side in sides}
-    for segment in segments:
-        sender = "client" if segment.ports[:2] == client_port.to_bytes(2) else "server"
-        receiver = sides[sender]
-        if segment.flags & SYN:
-            first.setdefault(sender, segment.seq + 1)
-        elif segment.payload and sender in first:
-            start = signed(segment.seq - first[sender])
+    sent: dict[str, list[Waiting]] = {"client": [], "server": []}
+    found: dict[str, Contents] = {side: defaultdict(set) for side in sent}
+    for sender, start, acknowledged, segment in placed(segments, client_port):
+        if segment.payload and acknowledged < start < FAR:
             stop = start + len(segment.payload) + bool(segment.flags & FIN)
-            if acknowledged[sender] < start < FAR:
-                fresh = Waiting(start, stop, segment.payload)
-                waiting = [old for old in sent[sender] if old.start > acknowledged[sender]]
-                for old in waiting:
-                    if is_unsure(waiting, old, fresh):
-                        share(found[sender], old, fresh)
-                sent[sender].append(fresh)
-        if segment.flags & ACK and receiver in first:
-            now = signed(segment.ack - first[receiver])
-            if now < FAR // 2:
-                acknowledged[receiver] = max(acknowledged[receiver], now)
+            fresh = Waiting(start, stop, segment.payload)
+            waiting = [old for old in sent[sender] if old.start > acknowledged]
+            for old in waiting:
+                if is_unsure(waiting, old, fresh):
+                    share(found[sender], old, fresh)
+            sent[sender].append(fresh)
     return found
 
 

@@ -11,6 +11,8 @@ configuration, rule or filter is wrong.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import inspect
 import os
 import sys
@@ -383,6 +385,9 @@ def command_line() -> Any:
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; its exit code."""
     words = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        # a program that ends needs no collection of garbage, a third of what its end takes
+        atexit.register(gc.freeze)
     try:
         code = _main(words)
         sys.stdout.flush()

@@ -386,7 +386,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the program; its exit code."""
     words = sys.argv[1:] if argv is None else argv
     if argv is None:
-        # a program that ends needs no collection of garbage, a third of what its end takes
+        # the process ends with the program: to look for garbage then is a third of what that takes
         atexit.register(gc.freeze)
     try:
         code = _main(words)

@@ -31,9 +31,7 @@ EXAMPLES = int(os.environ.get("MOSBOX_EXAMPLES", "0"))
 SIDES = ("client", "server")
 PIECE = 24  # longest segment, so that a short stream has many
 
-many = settings(
-    max_examples=EXAMPLES or 200, derandomize=not EXAMPLES, deadline=None, database=None
-)
+many = settings(max_examples=EXAMPLES or 200, derandomize=not EXAMPLES, database=None)
 
 
 # ---- what is heard

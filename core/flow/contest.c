@@ -7,7 +7,7 @@
 
 int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    struct mb__contest *contest = mb__stream_contest(flow);
+    struct mb__contest *contest = mb__contest_of(flow);
     if (contest == NULL) {
         contest = mb__memory_zeroed(c->memory, sizeof *contest);
         if (contest == NULL || mb__stream_set_contest(c, flow, contest) != 0) {

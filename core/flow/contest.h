@@ -61,7 +61,8 @@ enum mb__choice {
 
 /* By the number that |p| acknowledges: enum mb__choice. Nothing, if the server would not take |p| after it. */
 int mb__contest_choose(struct mb_flow *flow, const struct mb_packet *p);
-/* Ends the contest, if there is one. What was held, for the caller to give back with mb__undecided_free(), one by one. */
+/* Ends the contest, if there is one. What was held, for the caller to give back with mb__undecided_free(), one
+ * by one. */
 struct mb__undecided *mb__contest_end(struct mb__stream_config *c, struct mb_flow *flow);
 /* Gives |held| back; the one behind it. */
 struct mb__undecided *mb__undecided_free(struct mb__stream_config *c, struct mb__undecided *held);

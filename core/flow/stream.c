@@ -532,7 +532,7 @@ uint64_t mb__stream_cut(struct mb__stream_config *c, struct mb_flow *flow, int s
 struct mb__contest *mb__stream_contest(const struct mb_flow *flow)
 {
     const struct mb__streams *s = flow->streams;
-    return s == NULL ? NULL : s->contest;
+    return s->contest;
 }
 
 int mb__stream_set_contest(struct mb__stream_config *c, struct mb_flow *flow, struct mb__contest *contest)

@@ -272,18 +272,21 @@ static void take_offer(struct mb_endpoint *from, const struct mb__offer *offer)
         from->ts_recent = offer->tsval;
 }
 
-static void take_syn(struct mb_endpoint *from, const struct mb_packet *p)
-{
-    const struct mb__offer offer = mb__tcp_offer(p);
-    take_offer(from, &offer);
-}
-
 /* |end| has answered a SYN: it may send into the window that the SYN opened, if that was seen, before more is
  * heard of the other side (RFC 7413). */
 static void open_first_window(struct mb_endpoint *end)
 {
     if (end->snd_wnd != 0)
         end->snd_max = end->isn + 1 + end->snd_wnd;
+}
+
+/* |p| is the SYN of |from|, or the SYN/ACK. */
+static void take_syn(struct mb_endpoint *from, const struct mb_packet *p)
+{
+    const struct mb__offer offer = mb__tcp_offer(p);
+    take_offer(from, &offer);
+    if (p->tcp_flags & MB_TCP_ACK)
+        open_first_window(from);
 }
 
 /* The sender's sequence space as far as a packet in mid-stream tells. */
@@ -357,8 +360,6 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     if (!has(from, MB_SIDE_ISN) || p->seq != from->isn) {
         step->restarted = has(from, MB_SIDE_SYNC);
         take_syn(from, p);
-        if (ack)
-            open_first_window(from);
     }
     if (ack && !has(to, MB_SIDE_SYNC)) { /* the SYN it answers was not seen */
         take_isn(to, p->ack - 1);
@@ -608,7 +609,6 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p)
         !stands(to, MB_TCP_SYN_SENT, MB_SIDE_ISN | MB_SIDE_SYNC) || p->ack != to->isn + 1 || p->ack != to->snd_nxt)
         return false;
     take_syn(from, p);
-    open_first_window(from);
     to->state = MB_TCP_ESTABLISHED;
     to->snd_una = p->ack;
     mb__receive_window(from, to, true, p->window, p->ack);

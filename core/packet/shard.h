@@ -80,7 +80,7 @@ static inline uint8_t mb__shard_of_frame(const struct mb__shards *s, int link, c
     const uint8_t *b = f->data;
     uint32_t at = 14;
     *hash = 0;
-    if (link != 1 || f->caplen < 14 + 4 + MB__SHARD_V6 + 4)
+    if (link != MB__LINK_ETHERNET || f->caplen < 14 + 4 + MB__SHARD_V6 + 4)
         return MB__SHARD_ALL;
     uint16_t type = mb__be16(b + 12);
     if (type == 0x8100) {

@@ -127,18 +127,31 @@ static int tcp_sent(struct mb_engine *e, struct mb_flow *flow, int side, const s
     return err >= 0 && step->anomaly != 0 ? mb__engine_anomaly(e, flow, side, p, step->anomaly) : err;
 }
 
-/* It is known which of its SYN/ACKs counts for the server: |choice|. What was held is taken in, in its turn,
- * unless the flow is not to go on; what waited behind another is nobody's. */
-static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice)
+/* The client's segment |p| tells that the SYN/ACK of |side| is |offer|, not the first: what waited behind that is
+ * nobody's, and what was made of it is forgotten. */
+static int take_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb__offer *offer,
+                      const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    struct mb__tcp_step server = {.old_state = from->state}, client = {.old_state = to->state};
+    mb__tcp_take_offer(flow, side, offer);
+    e->stats.stream_discarded += mb__stream_pending(flow, side);
+    mb__stream_clear(&e->streams, flow, side);
+    if (to->next == 0)
+        mb__parser_restart(e, flow);
+    server.new_state = from->state;
+    client.new_state = to->state;
+    int err = raise_state(e, flow, side, p, MB_HOOK_RCV, &server);
+    return err < 0 ? err : raise_state(e, flow, !side, p, MB_HOOK_SND, &client);
+}
+
+/* It is known which of its SYN/ACKs counts for the server: |choice|, of which |p| tells. What was held is taken in,
+ * in its turn, unless the flow is not to go on. */
+static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice, const struct mb_packet *p)
 {
     const struct mb__contest *contest = mb__stream_contest(flow);
     const int side = contest->side;
-    if (choice >= MB__CHOICE_OFFER) {
-        mb__tcp_take_offer(flow, side, &contest->offer[choice]);
-        e->stats.stream_discarded += mb__stream_pending(flow, side);
-        mb__stream_clear(&e->streams, flow, side);
-    }
-    int err = 0;
+    int err = choice >= MB__CHOICE_OFFER ? take_offer(e, flow, side, &contest->offer[choice], p) : 0;
     for (struct mb__undecided *held = mb__contest_end(&e->streams, flow); held != NULL;
          held = mb__undecided_free(&e->streams, held)) {
         struct mb__tcp_step step;
@@ -156,7 +169,7 @@ static int end_contest(struct mb_engine *e, struct mb_flow *flow, int choice)
 static int end_undecided(struct mb_engine *e, struct mb_flow *flow)
 {
     const bool dropped = e->dropped;
-    int err = end_contest(e, flow, MB__CHOICE_FIRST);
+    int err = end_contest(e, flow, MB__CHOICE_FIRST, NULL);
     e->dropped = dropped;
     return err;
 }
@@ -188,7 +201,7 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
         return undecided_segment(e, flow, side, p);
     if (contested) {
         int choice = mb__contest_choose(flow, p);
-        err = choice == MB__CHOICE_NONE ? 0 : end_contest(e, flow, choice);
+        err = choice == MB__CHOICE_NONE ? 0 : end_contest(e, flow, choice, p);
     }
     struct mb__tcp_step step;
     mb__tcp_send(flow, side, p, &step);
@@ -210,7 +223,7 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
     if (err >= 0 && !step.rejected)
         err = tcp_received(e, flow, side, p, &step);
     if (err >= 0 && contested && flow->end[!side].snd_una != flow->end[!side].isn && is_contested(flow, !side))
-        err = end_contest(e, flow, MB__CHOICE_FIRST); /* what |p| acknowledged went by the first */
+        err = end_contest(e, flow, MB__CHOICE_FIRST, p); /* what |p| acknowledged went by the first */
     return err;
 }
 

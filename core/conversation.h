@@ -53,6 +53,8 @@ int mb__parser_call(struct mb_engine *e, struct mb_event *ev, enum mb__parsing c
 /* |side| sends no more. */
 int mb__parser_end(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 void mb__parser_free(struct mb_engine *e, struct mb_flow *flow);
+/* What was told of the protocol so far was of bytes that the client did not get: it is looked for anew. */
+void mb__parser_restart(struct mb_engine *e, struct mb_flow *flow);
 
 /* ---- delivery.c ----------------------------------------------------------- */
 

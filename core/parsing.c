@@ -51,6 +51,14 @@ void mb__parser_free(struct mb_engine *e, struct mb_flow *flow)
     *parser = NULL;
 }
 
+void mb__parser_restart(struct mb_engine *e, struct mb_flow *flow)
+{
+    mb__parser_free(e, flow);
+    if (e->proto_slot != 0)
+        *parser_of(e, flow) = NULL;
+    flow->app_proto = MB_APP_NONE;
+}
+
 /* After each call into a parser: note what it found, let it go when it is done.
  * That nothing is known here is news too. */
 static int parser_settle(struct mb_engine *e, const struct mb_event *from)

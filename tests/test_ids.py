@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from make_demo import DEMO, demo, question, request, response
 from program import mosbox
-from wire import ACK, PSH, URG, Frame, Talk, ethernet, fragments, icmp, ip, tcp, udp, write_pcap
+from wire import ACK, FIN, PSH, RST, SYN, URG, Frame, Talk, ethernet, fragments, icmp, ip, tcp, udp, write_pcap
 
 from mosbox import run
 from mosbox.apps.ids import Ids as App
@@ -552,6 +552,23 @@ def test_the_protocol_whatever_the_port(ids: Ids) -> None:
     alert tcp any any -> any 443 (app-layer-protocol:tls; flow:to_server; sid:3;)"""
     frames = web((request("GET", "/", "a"), ANSWER), dport=443)
     assert ids.count(rules, frames) == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("forged", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+@pytest.mark.parametrize("end", [0, FIN, RST])
+def test_a_forged_answer_does_not_blind(ids: Ids, forged: bytes, end: int) -> None:
+    """What a client never gets, SYN/ACK, first bytes and the end of the connection, hides nothing of it."""
+    talk = Talk()
+    syn, answer, ack = talk.handshake()
+    early = [talk.segment("server", SYN | ACK, seq=900000, ack=1001, ttl=2)]
+    if forged:
+        early.append(talk.segment("server", PSH | ACK, forged, seq=900001, ack=1001, ttl=2))
+    if end:
+        early.append(talk.segment("server", end | ACK, seq=900001 + len(forged), ack=1001, ttl=2))
+    real = [answer, ack, talk.client(request("GET", "/", "a")), talk.server(ANSWER), *talk.close()]
+    rules = """alert http any any -> any any (http.method; content:"GET"; flow:to_server; sid:1;)
+    alert http any any -> any any (http.stat_code; content:"200"; flow:to_client; sid:2;)"""
+    assert ids.count(rules, [syn, *early, *real]) == {1: 1, 2: 1}
 
 
 # ---- verdicts

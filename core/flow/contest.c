@@ -104,7 +104,9 @@ static int nearest(const struct mb__contest *contest, uint32_t first, uint32_t a
 static int choose(const struct mb__contest *contest, const struct mb_flow *flow, const struct mb_packet *p)
 {
     const struct mb_endpoint *client = &flow->end[!contest->side], *server = &flow->end[contest->side];
-    const uint32_t next = server->stream_seq + (uint32_t)server->next;
+    uint32_t next = server->stream_seq + (uint32_t)server->next;
+    if (server->flags & MB_SIDE_FIN && server->snd_nxt == next + 1)
+        next++;
     if (p->ack == server->isn + 1)
         return MB__CHOICE_FIRST;
     /* Only behind a SYN with data does an honest server send before the client's ACK (RFC 7413). */
@@ -122,11 +124,14 @@ static bool is_taken(struct mb_flow *flow, const struct mb__contest *contest, in
 {
     const int side = contest->side;
     const struct mb_endpoint client = flow->end[!side], server = flow->end[side];
+    const uint8_t flags = flow->flags, end_reason = flow->end_reason;
     if (choice >= MB__CHOICE_OFFER)
         mb__tcp_take_offer(flow, side, &contest->offer[choice]);
     bool taken = mb__tcp_in_place(flow, !side, p);
     flow->end[!side] = client;
     flow->end[side] = server;
+    flow->flags = flags;
+    flow->end_reason = end_reason;
     return taken;
 }
 

@@ -305,18 +305,41 @@ static bool acks_syn(const struct mb_endpoint *to, const struct mb_packet *p)
     return mb__seq_diff(p->ack, to->isn) > 0 && mb__seq_diff(p->ack, to->snd_nxt) <= 0;
 }
 
-/* Whether the SYN/ACK |p| of |from|, which acknowledges the SYN, contests the one that stands (flow/contest.h). Where
- * the client is not seen, or did not get the first, it does not: the later one counts at once. */
+/* Whether the client |to| has taken nothing of |from| but its SYN/ACK, if that: what it was heard to do since may all
+ * be an answer to what was forged. */
+static bool may_have_taken_another(const struct mb_endpoint *from, const struct mb_endpoint *to)
+{
+    if (!has(to, MB_SIDE_SEEN | MB_SIDE_ISN) || has(to, MB_SIDE_RST) || from->snd_una != from->isn)
+        return false;
+    return to->state == MB_TCP_ESTABLISHED || to->state == MB_TCP_CLOSE_WAIT ||
+           (to->state == MB_TCP_CLOSED && has(from, MB_SIDE_RST));
+}
+
+/* Whether the SYN/ACK |p| of |from|, which acknowledges the SYN, contests the one that stands (flow/contest.h), also
+ * behind a FIN or a reset of the same number. Where the client is not seen, or did not get the first, it does
+ * not: the later one counts at once. */
 static bool contests(const struct mb_endpoint *from, const struct mb_endpoint *to, const struct mb_packet *p)
 {
-    return p->tcp_flags & MB_TCP_ACK && from->state == MB_TCP_SYN_RCVD && has(from, MB_SIDE_ISN) &&
-           p->seq != from->isn && from->snd_una == from->isn && to->state == MB_TCP_ESTABLISHED &&
-           has(to, MB_SIDE_SEEN | MB_SIDE_ISN) && acks_syn(to, p);
+    return p->tcp_flags & MB_TCP_ACK && (from->state == MB_TCP_SYN_RCVD || from->flags & (MB_SIDE_FIN | MB_SIDE_RST)) &&
+           has(from, MB_SIDE_ISN) && p->seq != from->isn && may_have_taken_another(from, to) && acks_syn(to, p);
+}
+
+/* How |from| was heard to end was another's doing: neither end is closed by it. */
+static void forget_end(struct mb_flow *flow, struct mb_endpoint *from, struct mb_endpoint *to)
+{
+    if (!(from->flags & (MB_SIDE_FIN | MB_SIDE_RST)))
+        return;
+    from->flags &= (uint16_t)~(MB_SIDE_FIN | MB_SIDE_FIN_ACKED | MB_SIDE_RST);
+    from->state = MB_TCP_SYN_RCVD;
+    to->state = has(to, MB_SIDE_FIN) ? MB_TCP_FIN_WAIT_1 : MB_TCP_ESTABLISHED;
+    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
+    flow->end_reason = MB_END_NONE;
 }
 
 void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    forget_end(flow, from, to);
     take_offer(from, offer);
     open_first_window(from);
     to->snd_una = offer->ack;

@@ -59,8 +59,8 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
 
 /* What |p|, a SYN, says of its sender. */
 struct mb__offer mb__tcp_offer(const struct mb_packet *p);
-/* The other side has taken |offer| for the SYN/ACK of |side|, not the one that stands, behind which no FIN was
- * sent. Offsets of the stream go on from what was delivered. */
+/* The other side has taken |offer| for the SYN/ACK of |side|, not the one that stands, nor a FIN or a reset behind
+ * that. Offsets of the stream go on from what was delivered. */
 void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer);
 /* Whether the receiver takes |p|, which |side| sent, as far as its sequence numbers and its timestamp tell. */
 bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p);

@@ -174,13 +174,18 @@ static int end_undecided(struct mb_engine *e, struct mb_flow *flow)
     return err;
 }
 
-/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. */
+/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. Inline nothing can wait for
+ * its verdict, nor pass without one: it is dropped, and the server will send it again when the client has told. */
 static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     flow->last_ts = p->ts;
     int err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
     if (err < 0 || e->dropped)
         return err;
+    if (mb__engine_inline(e)) {
+        e->dropped = true;
+        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
+    }
     err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
     return err < 0 ? err : mb__hold_undecided(e, flow, side, p);
 }
@@ -216,7 +221,7 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
         err = tcp_sent(e, flow, side, p, &step);
     if (err < 0 || e->dropped)
         return err;
-    if (step.contested && (e->detect == NULL || !mb__detect_inline(e->detect)))
+    if (step.contested)
         err = mb__keep_offer(e, flow, side, p);
     if (err >= 0)
         err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);

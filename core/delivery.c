@@ -335,7 +335,7 @@ int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const stru
     int err = 0;
     if (keep(e, flow, side, 0, mb__payload_of(p), &err) != 0 && err >= 0)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
-    return err >= 0 && e->detect != NULL && mb__detect_inline(e->detect) ? deliver_pending(e, flow, side, p) : err;
+    return err >= 0 && mb__engine_inline(e) ? deliver_pending(e, flow, side, p) : err;
 }
 
 /* The SYN with payload was answered: by |p|, which took all of it, or only as much as it acknowledges; the

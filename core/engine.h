@@ -89,6 +89,12 @@ int mb__engine_anomaly(struct mb_engine *e, struct mb_flow *flow, int side, cons
 /* All that |p| led to is done: has the rules judge it. |flow| NULL: none. */
 void mb__engine_judge(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 
+/* Whether rules hold packets up for a verdict: what they do not look at now they never do. */
+static inline bool mb__engine_inline(const struct mb_engine *e)
+{
+    return e->detect != NULL && mb__detect_inline(e->detect);
+}
+
 /* Round trip times of |flow|, where they are measured: |e| has a slot for them. */
 static inline struct mb__rtts *mb__rtts_of(const struct mb_engine *e, const struct mb_flow *flow)
 {

@@ -14,7 +14,23 @@ from typing import Any
 import pytest
 from make_demo import DEMO, demo, question, request, response
 from program import mosbox
-from wire import ACK, FIN, PSH, RST, SYN, URG, Frame, Talk, ethernet, fragments, icmp, ip, tcp, udp, write_pcap
+from wire import (
+    ACK,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    Frame,
+    Talk,
+    ethernet,
+    fragments,
+    icmp,
+    ip,
+    tcp,
+    udp,
+    write_pcap,
+)
 
 from mosbox import run
 from mosbox.apps.ids import Ids as App
@@ -557,7 +573,7 @@ def test_the_protocol_whatever_the_port(ids: Ids) -> None:
 @pytest.mark.parametrize("forged", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
 @pytest.mark.parametrize("end", [0, FIN, RST])
 def test_a_forged_answer_does_not_blind(ids: Ids, forged: bytes, end: int) -> None:
-    """What a client never gets, SYN/ACK, first bytes and the end of the connection, hides nothing of it."""
+    """A SYN/ACK, first bytes and an end that the client never gets hide nothing."""
     talk = Talk()
     syn, answer, ack = talk.handshake()
     early = [talk.segment("server", SYN | ACK, seq=900000, ack=1001, ttl=2)]
@@ -572,6 +588,22 @@ def test_a_forged_answer_does_not_blind(ids: Ids, forged: bytes, end: int) -> No
 
 
 # ---- verdicts
+
+
+def test_inline_a_forged_answer_does_not_blind(ids: Ids, tmp_path: Path) -> None:
+    """What is sent before the client has told which SYN/ACK it took does not pass."""
+    talk = Talk()
+    syn, answer, ack = talk.handshake()
+    forged = talk.segment("server", SYN | ACK, seq=900000, ack=1001, ttl=2)
+    early = talk.segment("server", PSH | ACK, b"early bird")
+    attack, later = talk.client(b"an attack"), talk.client(b"more of it")
+    rules = 'drop tcp any any -> any any (content:"attack"; flow:to_server; sid:1;)'
+    kept = tmp_path / "kept.pcap"
+    frames = [syn, forged, answer, early, ack, talk.server(b"early bird"), attack, later]
+    assert ids.count(rules, frames, "--simulate-inline", "-w", kept) == {1: 1}
+    passed = kept.read_bytes()
+    assert passed.count(b"early bird") == 1
+    assert b"attack" not in passed and b"more" not in passed
 
 
 def test_a_pass_rule_silences_the_rest(ids: Ids) -> None:

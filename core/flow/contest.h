@@ -9,7 +9,7 @@
  * The client holds to the first that reached it, which need not be the first that passed here: its ACK
  * tells. Until then nobody can know what the server's numbers mean, so its segments are held as they are, and
  * taken in when it is known. The memory is that of the streams, and what waits longest makes room
- * first, here as there. Where packets are held up for a verdict nothing can wait: the first SYN/ACK stands.
+ * first, here as there. Inline, where a packet waits for its verdict, they are dropped instead.
  */
 #ifndef MB_FLOW_CONTEST_H
 #define MB_FLOW_CONTEST_H

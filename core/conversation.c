@@ -55,14 +55,18 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
                        const struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side];
-    bool reset = flow->end_reason == MB_END_RST;
-    if (step->keep_alive || p->tcp_flags & MB_TCP_RST || (reset && from->flags & MB_SIDE_RST))
+    const bool reset = flow->end_reason == MB_END_RST, other_seen = flow->end[!side].flags & MB_SIDE_SEEN;
+    const int64_t end = mb__end_of_stream(from);
+    if (step->keep_alive || p->tcp_flags & MB_TCP_RST || (reset && from->flags & MB_SIDE_RST && !other_seen))
         return 0;
     if (mb__is_off(e, flow, side)) {
         mb__count_data(flow, side, p, step->offset);
         return 0;
     }
-    if (step->offset >= mb__end_of_stream(from))
+    if (step->offset + (int64_t)p->payload_len > end && step->offset >= 0 && other_seen &&
+        (step->offset >= end || (int64_t)from->next == end))
+        mb__hold_segment(e, flow, side, p, step->offset);
+    if (step->offset >= end)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     if (p->tcp_flags & MB_TCP_SYN)
         return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) && !reset ? mb__syn_data(e, flow, side, p) : 0;
@@ -77,26 +81,30 @@ static int take_fin(struct mb_engine *e, struct mb_flow *flow, int side, const s
     struct mb__tcp_step step;
     if (!mb__tcp_fin(flow, side, &step))
         return 0;
-    int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, &step);
-    return err < 0 ? err : mb__parser_end(e, flow, side, p);
+    return raise_state(e, flow, !side, p, MB_HOOK_RCV, &step);
 }
 
 /* The FIN of |side| is acknowledged: so is all in front of it, also what was lost
- * at the tap. */
-static int settle_fin(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+ * at the tap. |news|: since just now. Parsers learn of it then or with the end of the flow: before, it
+ * may be another's. */
+static int settle_fin(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, bool news)
 {
     struct mb_endpoint *from = &flow->end[side];
     int64_t acked = mb__tcp_acked(from);
     if (acked > (int64_t)from->next && from->flags & MB_SIDE_NO_STREAM)
         from->next = (uint64_t)acked;
     int err = mb__give_up_holes(e, flow, side, p, acked);
-    return err < 0 ? err : take_fin(e, flow, side, p);
+    if (err >= 0)
+        err = take_fin(e, flow, side, p);
+    return err >= 0 && news ? mb__parser_end(e, flow, side, p) : err;
 }
 
 /* The receiver's half of a segment that it accepts. */
 static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                         struct mb__tcp_step *step)
 {
+    const struct mb_endpoint *to = &flow->end[!side];
+    const bool was_acked = to->flags & MB_SIDE_FIN_ACKED;
     mb__tcp_receive(flow, side, p, step);
     int err = raise_state(e, flow, !side, p, MB_HOOK_RCV, step);
     if (err >= 0 && flow->streams != NULL && p->tcp_flags & MB_TCP_ACK) {
@@ -105,11 +113,11 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
         else
             err = mb__settle_acknowledged(e, flow, !side, p);
     }
-    if (err >= 0 && flow->end[!side].flags & MB_SIDE_FIN_ACKED)
-        err = settle_fin(e, flow, !side, p);
+    if (err >= 0 && to->flags & MB_SIDE_FIN_ACKED)
+        err = settle_fin(e, flow, !side, p, !was_acked);
     if (e->config.urgent == MB_URGENT_OOB && p->tcp_flags & MB_TCP_URG)
         mark_urgent(e, flow, side, p, step->offset);
-    if (p->tcp_flags & MB_TCP_FIN && flow->streams != NULL)
+    if (step->fin && flow->streams != NULL)
         e->stats.stream_discarded +=
             mb__stream_cut(&e->streams, flow, side, (uint64_t)mb__end_of_stream(&flow->end[side]));
     if (err >= 0 && p->payload_len > 0)
@@ -194,7 +202,37 @@ static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side
 static bool is_contested(const struct mb_flow *flow, int side)
 {
     const struct mb__contest *contest = mb__contest_of(flow);
-    return contest != NULL && contest->side == side;
+    return contest != NULL && contest->side == side && !contest->syns;
+}
+
+/* Several SYNs of the client have different numbers, and |p| may tell which counts: what waited behind another is
+ * nobody's. */
+static void choose_syn(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    const struct mb__contest *contest = mb__contest_of(flow);
+    if (contest == NULL || !contest->syns)
+        return;
+    const int client = contest->side;
+    const struct mb__offer *offer = mb__contest_syn(contest, flow, side, p);
+    if (offer != NULL) {
+        mb__tcp_take_syn(flow, client, offer);
+        e->stats.stream_discarded += mb__stream_pending(flow, client);
+        mb__stream_clear(&e->streams, flow, client);
+    }
+    if (offer != NULL || flow->end[!client].flags & MB_SIDE_SYNC)
+        mb__contest_end(&e->streams, flow);
+}
+
+/* By what it acknowledges |p| tells that the FIN of |side| was none. */
+static int take_fin_back(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    struct mb__tcp_step sender = {.old_state = from->state}, receiver = {.old_state = to->state};
+    mb__tcp_take_fin_back(flow, side, p->ack);
+    sender.new_state = from->state;
+    receiver.new_state = to->state;
+    int err = raise_state(e, flow, !side, p, MB_HOOK_SND, &receiver);
+    return err < 0 ? err : raise_state(e, flow, side, p, MB_HOOK_RCV, &sender);
 }
 
 /* The long way: any segment. */
@@ -207,6 +245,13 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
     if (contested) {
         int choice = mb__contest_choose(flow, p);
         err = choice == MB__CHOICE_NONE ? 0 : end_contest(e, flow, choice, p);
+    }
+    if (err >= 0 && mb__tcp_unmasks_fin(flow, side, p))
+        err = take_fin_back(e, flow, !side, p);
+    choose_syn(e, flow, side, p);
+    if (err >= 0 && mb__tcp_replaces_syn(flow, side, p)) {
+        const struct mb__offer former = mb__tcp_standing_syn(flow, side);
+        err = mb__keep_offer(e, flow, side, p, &former, true);
     }
     struct mb__tcp_step step;
     mb__tcp_send(flow, side, p, &step);
@@ -221,8 +266,10 @@ static int tcp_segment(struct mb_engine *e, struct mb_flow *flow, int side, cons
         err = tcp_sent(e, flow, side, p, &step);
     if (err < 0 || e->dropped)
         return err;
-    if (step.contested)
-        err = mb__keep_offer(e, flow, side, p);
+    if (step.contested) {
+        const struct mb__offer offer = mb__tcp_offer(p);
+        err = mb__keep_offer(e, flow, side, p, &offer, false);
+    }
     if (err >= 0)
         err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
     if (err >= 0 && !step.rejected)
@@ -271,6 +318,7 @@ static int turn_segment(struct mb_engine *e, struct mb_flow *flow, int side, con
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     bool after_bytes = turn->fin && p->payload_len > 0; /* the FIN; whoever hears them may ask to hear of it */
+    bool was_acked = to->flags & MB_SIDE_FIN_ACKED;
     int err = 0;
     mb__tcp_advance_sender(flow, from, to, s);
     mb__tcp_advance_receiver(from, to, s);
@@ -281,8 +329,8 @@ static int turn_segment(struct mb_engine *e, struct mb_flow *flow, int side, con
         err = mb__deliver(e, flow, side, p, mb__payload_of(p));
     if (err >= 0 && after_bytes)
         err = take_fin(e, flow, side, p);
-    else if (err >= 0 && turn->fin)
-        err = mb__parser_end(e, flow, side, p);
+    if (err >= 0 && !was_acked && to->flags & MB_SIDE_FIN_ACKED)
+        err = mb__parser_end(e, flow, !side, p);
     mb__flows_set_timer(&e->flows, flow, turn->idle, e->now);
     return err;
 }

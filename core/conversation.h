@@ -77,8 +77,10 @@ int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const 
 int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);
 void mb__count_data(struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);
 int mb__syn_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
-/* |p| is another SYN/ACK than the one that stands: what it says is kept until its receiver tells which it took. */
-int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
+/* |p| is another SYN (|syn|) or SYN/ACK than the one that stands: what |offer| says, its own or the other one's, is
+ * kept until its receiver tells which it took. */
+int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                   const struct mb__offer *offer, bool syn);
 /* What the server sends until then is kept as well, as far as there is room. */
 int mb__hold_undecided(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p);
 /* |p| acknowledges what |side| sent: holes that the tap has missed; a SYN's payload. */

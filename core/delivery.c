@@ -126,8 +126,8 @@ int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const
     return err;
 }
 
-/* Sent into a closed window, or to who reset the connection, if it was not another in its
- * name: these bytes wait until an ACK takes them in. */
+/* Sent into a closed window, or behind the sender's FIN, or where one reset the connection, if that was not
+ * another in its name: these bytes wait until an ACK takes them in. */
 int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
     int64_t old = (int64_t)flow->end[side].next - offset;
@@ -159,7 +159,8 @@ int mb__settle_acknowledged(struct mb_engine *e, struct mb_flow *flow, int side,
     const struct mb_endpoint *from = &flow->end[side];
     uint64_t first = mb__stream_first_pending(flow, side);
     int64_t acked = mb__tcp_acked(from); /* below 0: not even the SYN, whose payload waits */
-    if (first == from->next && acked >= 0 && acked <= (int64_t)first && flow->end_reason != MB_END_RST)
+    bool ended = from->flags & MB_SIDE_FIN || flow->end_reason == MB_END_RST; /* or it seems so: what waits stays */
+    if (first == from->next && acked >= 0 && acked <= (int64_t)first && !ended)
         forget_probe(e, flow, side);
     if (first == UINT64_MAX)
         return 0;
@@ -239,11 +240,12 @@ static int keep(struct mb_engine *e, struct mb_flow *flow, int side, uint64_t of
     return put;
 }
 
-int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+int mb__keep_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                   const struct mb__offer *offer, bool syn)
 {
     int err = 0, added;
     do
-        added = mb__contest_add(&e->streams, flow, side, p);
+        added = mb__contest_add(&e->streams, flow, side, offer, syn);
     while (added == MB_ENOMEM && others_make_room(e, flow, &err));
     return added == 0 || err < 0 ? err : mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
 }

@@ -587,6 +587,31 @@ def test_a_forged_answer_does_not_blind(ids: Ids, forged: bytes, end: int) -> No
     assert ids.count(rules, [syn, *early, *real]) == {1: 1, 2: 1}
 
 
+def test_a_forged_syn_does_not_blind(ids: Ids) -> None:
+    """The server acknowledges the one that it got."""
+    talk = Talk()
+    syn, answer, ack = talk.handshake()
+    forged = talk.segment("client", SYN, seq=900000, ttl=2)
+    frames = [syn, forged, answer, ack, talk.client(request("GET", "/bad", "a")), *talk.close()]
+    rules = 'alert http any any -> any any (http.uri; content:"/bad"; flow:to_server; sid:1;)'
+    assert ids.count(rules, frames) == {1: 1}
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("end", [FIN | ACK, RST, RST | ACK])
+def test_a_forged_end_does_not_blind(ids: Ids, side: str, end: int) -> None:
+    """A FIN or a reset that does not reach the other side hides nothing of what goes on."""
+    talk = Talk()
+    frames = [*talk.handshake(), talk.client(request("GET", "/", "a")), talk.server(ANSWER)]
+    frames.append(talk.client(flags=ACK))
+    frames.append(talk.segment(side, end, ttl=2))
+    frames += [talk.client(request("GET", "/bad", "a")), talk.server(ANSWER)]
+    frames += talk.close()
+    rules = """alert http any any -> any any (http.uri; content:"/bad"; flow:to_server; sid:1;)
+    alert http any any -> any any (http.stat_code; content:"200"; flow:to_client; sid:2;)"""
+    assert ids.count(rules, frames) == {1: 1, 2: 2}
+
+
 # ---- verdicts
 
 

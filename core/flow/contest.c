@@ -5,7 +5,7 @@
 /* The first numbers that a client acknowledges lie within a window that is not scaled. */
 #define FIRST_WINDOW UINT16_MAX
 
-int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb_packet *p)
+int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer, bool syn)
 {
     struct mb__contest *contest = mb__contest_of(flow);
     if (contest == NULL) {
@@ -15,13 +15,30 @@ int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side,
             return MB_ENOMEM;
         }
         contest->side = (uint8_t)side;
+        contest->syns = syn;
     }
     for (uint32_t i = 0; i < contest->offers; i++)
-        if (contest->offer[i].isn == p->seq)
+        if (contest->offer[i].isn == offer->isn)
             return 0;
     if (contest->offers < MB__OFFERS)
-        contest->offer[contest->offers++] = mb__tcp_offer(p);
+        contest->offer[contest->offers++] = *offer;
     return 0;
+}
+
+const struct mb__offer *mb__contest_syn(const struct mb__contest *contest, const struct mb_flow *flow, int side,
+                                        const struct mb_packet *p)
+{
+    const bool own = side == contest->side;
+    if (own && (p->tcp_flags & MB_TCP_SYN || flow->end[!side].flags & MB_SIDE_SEEN))
+        return NULL;
+    if (!own && !(p->tcp_flags & MB_TCP_ACK))
+        return NULL;
+    const uint32_t number = own ? p->seq : p->ack;
+    const struct mb__offer *offer = NULL;
+    for (uint32_t i = 0; i < contest->offers && number != flow->end[contest->side].isn + 1; i++)
+        if (number == contest->offer[i].isn + 1)
+            offer = &contest->offer[i];
+    return offer;
 }
 
 int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p)

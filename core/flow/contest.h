@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* contest -- SYN/ACKs of different numbers, and what waits for the client to tell which counts
+/* contest -- SYNs or SYN/ACKs of different numbers, and what waits for the other side to tell which counts
  *
  *   server's endpoint   has the numbers of the first: it stands
  *   offers              what the others say
@@ -10,6 +10,9 @@
  * tells. Until then nobody can know what the server's numbers mean, so its segments are held as they are, and
  * taken in when it is known. The memory is that of the streams, and what waits longest makes room
  * first, here as there. Inline, where a packet waits for its verdict, they are dropped instead.
+ *
+ * A client that tries again may do so with another number, or one of its SYNs was forged: the last one stands until
+ * the server acknowledges another. Where the server is not seen, the number of the client's next segment tells.
  */
 #ifndef MB_FLOW_CONTEST_H
 #define MB_FLOW_CONTEST_H
@@ -34,7 +37,8 @@ struct mb__contest {
     uint32_t segments; /* held, */
     uint64_t bytes;    /* and of memory for them */
     uint32_t offers;
-    uint8_t side;      /* the server's */
+    uint8_t side;      /* who made the offers */
+    bool syns;         /* they are the SYNs of a client before the one that stands */
     bool reset;        /* one of them is a reset */
     struct mb__offer offer[MB__OFFERS];
 };
@@ -45,9 +49,13 @@ static inline struct mb__contest *mb__contest_of(const struct mb_flow *flow)
     return flow->streams == NULL ? NULL : mb__stream_contest(flow);
 }
 
-/* |p| is a SYN/ACK of |side| with another number than the one that stands: keeps what it says, if that is
- * new and there is room for it. 0 or MB_ENOMEM. */
-int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb_packet *p);
+/* Keeps |offer| of |side|, which has another number than the one that stands, if it is new and there is room for it.
+ * |syn|: not a SYN/ACK. 0 or MB_ENOMEM. */
+int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer, bool syn);
+/* The SYN of the flow's client, of those that |contest| keeps, which |p| of |side| tells to be the one that counts; NULL: it
+ * does not. */
+const struct mb__offer *mb__contest_syn(const struct mb__contest *contest, const struct mb_flow *flow, int side,
+                                        const struct mb_packet *p);
 /* Holds a copy of |p|, which the server of the flow's contest sent. 0, or, as of mb__stream_put(), MB_ELIMIT or
  * MB_ENOMEM. */
 int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p);

@@ -347,6 +347,32 @@ void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *
     to->snd_max = offer->ack + offer->window;
 }
 
+bool mb__tcp_replaces_syn(const struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    return (p->tcp_flags & (MB_TCP_SYN | MB_TCP_ACK | MB_TCP_RST)) == MB_TCP_SYN && from->state == MB_TCP_SYN_SENT &&
+           has(from, MB_SIDE_ISN) && p->seq != from->isn && !has(&flow->end[!side], MB_SIDE_SYNC);
+}
+
+struct mb__offer mb__tcp_standing_syn(const struct mb_flow *flow, int side)
+{
+    const struct mb_endpoint *from = &flow->end[side];
+    return (struct mb__offer){
+        .isn = from->isn,
+        .tsval = from->ts_recent,
+        .mss = from->mss,
+        .window = (uint16_t)flow->end[!side].snd_wnd,
+        .flags = from->flags & (MB_SIDE_TIMESTAMPS | MB_SIDE_WSCALE | MB_SIDE_SACK),
+        .wscale = from->wscale,
+    };
+}
+
+void mb__tcp_take_syn(struct mb_flow *flow, int side, const struct mb__offer *offer)
+{
+    take_offer(&flow->end[side], offer);
+    flow->end[!side].snd_wnd = offer->window;
+}
+
 /* A valid answer after a reset: whoever was reset, the answering end was not. What
  * was sent in its name, or crossed its answer, did not close the connection. */
 static void reopen(struct mb_flow *flow, struct mb_endpoint *to)
@@ -437,11 +463,72 @@ static bool passes_fin(const struct mb_endpoint *from, const struct mb_packet *p
            mb__seq_diff(p->seq, fin) < 0 && mb__seq_diff(p->seq + p->payload_len, fin) > 0;
 }
 
+/* The state of an end that is in |state|, had it sent no FIN; */
+static uint8_t without_fin_sent(uint8_t state)
+{
+    switch (state) {
+    case MB_TCP_FIN_WAIT_1:
+    case MB_TCP_FIN_WAIT_2: return MB_TCP_ESTABLISHED;
+    case MB_TCP_CLOSING:
+    case MB_TCP_LAST_ACK:
+    case MB_TCP_TIME_WAIT:
+    case MB_TCP_CLOSED: return MB_TCP_CLOSE_WAIT;
+    default: return state;
+    }
+}
+
+/* or taken none. */
+static uint8_t without_fin_received(uint8_t state)
+{
+    switch (state) {
+    case MB_TCP_CLOSE_WAIT: return MB_TCP_ESTABLISHED;
+    case MB_TCP_CLOSING:
+    case MB_TCP_LAST_ACK: return MB_TCP_FIN_WAIT_1;
+    case MB_TCP_TIME_WAIT:
+    case MB_TCP_CLOSED: return MB_TCP_FIN_WAIT_2;
+    default: return state;
+    }
+}
+
 static void take_fin_back(struct mb_endpoint *from)
 {
-    from->flags &= (uint16_t)~MB_SIDE_FIN;
+    from->flags &= (uint16_t)~(MB_SIDE_FIN | MB_SIDE_FIN_ACKED);
     from->snd_nxt--;
-    from->state = from->state == MB_TCP_FIN_WAIT_1 ? MB_TCP_ESTABLISHED : MB_TCP_CLOSE_WAIT;
+    if (mb__seq_diff(from->snd_una, from->snd_nxt) > 0)
+        from->snd_una = from->snd_nxt;
+    from->state = without_fin_sent(from->state);
+}
+
+/* Stream offset of the FIN that |from| has sent. */
+static uint64_t fin_offset(const struct mb_endpoint *from)
+{
+    return (uint64_t)mb__tcp_offset(from, from->snd_nxt) - 1;
+}
+
+bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    const struct mb_endpoint *to = &flow->end[!side];
+    if (!has(to, MB_SIDE_FIN) || has(to, MB_SIDE_RST) || flow->end_reason == MB_END_RST ||
+        (p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK ||
+        mb__seq_diff(p->ack, to->snd_nxt) <= 0)
+        return false;
+    uint64_t fin = fin_offset(to), until = mb__stream_held_until(flow, !side, fin);
+    return until > fin && (uint64_t)mb__tcp_offset(to, p->ack) <= until + 1 && mb__tcp_in_place(flow, side, p);
+}
+
+void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack)
+{
+    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    bool moved = (uint64_t)mb__tcp_offset(from, ack) > mb__stream_held_until(flow, side, fin_offset(from));
+    take_fin_back(from);
+    to->state = without_fin_received(to->state);
+    if (flow->flags & MB_FLOW_CLOSED)
+        flow->end_reason = MB_END_NONE;
+    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
+    if (moved) {
+        from->snd_nxt = ack;
+        send_fin(from, to, ack - 1);
+    }
 }
 
 /* RFC 9293 3.8.6.1: a byte or more just beyond a closed window, to learn when it opens. The
@@ -497,6 +584,7 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
         if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {
             from->snd_nxt = end;
             send_fin(from, &flow->end[!side], p->ack);
+            step->fin = true;
         }
     } else if (mb__seq_diff(end, from->snd_nxt) > 0 && !has(from, MB_SIDE_FIN)) {
         from->snd_nxt = end;

@@ -38,6 +38,7 @@ struct mb__tcp_step {
     bool rejected;      /* the receiver would throw it away: nothing moved */
     bool keep_alive;    /* repeats one old byte, or none, to get an ACK */
     bool probe;         /* asks with one byte whether the window is still closed */
+    bool fin;           /* it ends what the sender sends: the first FIN that does */
     bool restarted;     /* a SYN with another number: what the sender sent before is void */
     bool contested;     /* a SYN/ACK with another number than the one that stands: see flow/contest.h */
     uint8_t old_state;  /* of the side the last call updated */
@@ -59,11 +60,24 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
 
 /* What |p|, a SYN, says of its sender. */
 struct mb__offer mb__tcp_offer(const struct mb_packet *p);
+/* Whether the SYN |p| of |side| takes the place of one with another number, which the other side has not answered. */
+bool mb__tcp_replaces_syn(const struct mb_flow *flow, int side, const struct mb_packet *p);
+/* What the SYN of |side| that stands says, its acknowledgement left out. */
+struct mb__offer mb__tcp_standing_syn(const struct mb_flow *flow, int side);
+/* |offer| is the SYN of |side| that counts, and not the one that stands. */
+void mb__tcp_take_syn(struct mb_flow *flow, int side, const struct mb__offer *offer);
 /* The other side has taken |offer| for the SYN/ACK of |side|, not the one that stands, nor a FIN or a reset behind
  * that. Offsets of the stream go on from what was delivered. */
 void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer);
 /* Whether the receiver takes |p|, which |side| sent, as far as its sequence numbers and its timestamp tell. */
 bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p);
+
+/* Whether |p|, which |side| sent, acknowledges bytes behind the FIN of the other side, which wait: then that FIN was
+ * another's, or never arrived. */
+bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_packet *p);
+/* As |ack| tells so of it, the FIN of |side| was none, and both ends are in the states that they had without it; or, if
+ * |ack| is of one number more than what waits, it comes behind that. */
+void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack);
 
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have
  * |p| in them already, flow->last_ts is still that of the packet before. */

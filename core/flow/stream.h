@@ -83,8 +83,6 @@ struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const
 uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side);
 /* Whether [|begin|, |end|) lies in one pending piece. */
 bool mb__stream_holds(const struct mb_flow *flow, int side, uint64_t begin, uint64_t end);
-/* Up to where pending bytes go on from |begin| without a hole; |begin|: there are none. */
-uint64_t mb__stream_held_until(const struct mb_flow *flow, int side, uint64_t begin);
 /* Pending bytes. */
 uint64_t mb__stream_pending(const struct mb_flow *flow, int side);
 /* The byte at |offset|, not delivered yet, is not part of the stream. Of several

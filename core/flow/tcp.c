@@ -505,6 +505,15 @@ static uint64_t fin_offset(const struct mb_endpoint *from)
     return (uint64_t)mb__tcp_offset(from, from->snd_nxt) - 1;
 }
 
+/* Up to which stream offset |side| has sent behind its FIN; at most that: nothing. */
+static uint64_t sent_until(const struct mb_flow *flow, int side)
+{
+    struct mb_buffer_info held;
+    if (has(&flow->end[side], MB_SIDE_NO_STREAM))
+        return flow->end[side].next;
+    return mb_stream_info(flow, side, &held) == 0 && held.pending > 0 ? held.highest : 0;
+}
+
 bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     const struct mb_endpoint *to = &flow->end[!side];
@@ -512,14 +521,15 @@ bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_p
         (p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK ||
         mb__seq_diff(p->ack, to->snd_nxt) <= 0)
         return false;
-    uint64_t fin = fin_offset(to), until = mb__stream_held_until(flow, !side, fin);
-    return until > fin && (uint64_t)mb__tcp_offset(to, p->ack) <= until + 1 && mb__tcp_in_place(flow, side, p);
+    const uint64_t until = sent_until(flow, !side);
+    return until > fin_offset(to) && (uint64_t)mb__tcp_offset(to, p->ack) <= until + 1 &&
+           mb__tcp_in_place(flow, side, p);
 }
 
 void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool moved = (uint64_t)mb__tcp_offset(from, ack) > mb__stream_held_until(flow, side, fin_offset(from));
+    bool moved = (uint64_t)mb__tcp_offset(from, ack) > sent_until(flow, side);
     take_fin_back(from);
     to->state = without_fin_received(to->state);
     if (flow->flags & MB_FLOW_CLOSED)
@@ -527,7 +537,7 @@ void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack)
     flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
     if (moved) {
         from->snd_nxt = ack;
-        send_fin(from, to, ack - 1);
+        send_fin(from, to, to->snd_nxt);
     }
 }
 

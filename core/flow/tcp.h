@@ -72,11 +72,11 @@ void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *
 /* Whether the receiver takes |p|, which |side| sent, as far as its sequence numbers and its timestamp tell. */
 bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p);
 
-/* Whether |p|, which |side| sent, acknowledges bytes behind the FIN of the other side, which wait: then that FIN was
+/* Whether |p|, which |side| sent, acknowledges bytes that the other side sent behind its FIN: then that FIN was
  * another's, or never arrived. */
 bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_packet *p);
 /* As |ack| tells so of it, the FIN of |side| was none, and both ends are in the states that they had without it; or, if
- * |ack| is of one number more than what waits, it comes behind that. */
+ * |ack| is of one number more than what was sent, it comes behind that. */
 void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack);
 
 /* |side| sent |p|: judges it and updates the sender. The flow's counters have

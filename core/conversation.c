@@ -63,9 +63,16 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
         mb__count_data(flow, side, p, step->offset);
         return 0;
     }
-    if (step->offset + (int64_t)p->payload_len > end && step->offset >= 0 && other_seen &&
-        (step->offset >= end || (int64_t)from->next == end))
-        mb__hold_segment(e, flow, side, p, step->offset);
+    const bool over = step->offset + (int64_t)p->payload_len > end; /* it goes on behind the FIN */
+    if (mb__engine_inline(e) && (reset || over)) { /* it cannot wait for an ACK, nor pass without a verdict */
+        e->dropped = true;
+        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
+    }
+    int err = 0;
+    if (over && step->offset >= 0 && other_seen && (step->offset >= end || (int64_t)from->next == end))
+        err = mb__hold_segment(e, flow, side, p, step->offset);
+    if (err < 0)
+        return err;
     if (step->offset >= end)
         return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     if (p->tcp_flags & MB_TCP_SYN)
@@ -136,7 +143,7 @@ static int tcp_sent(struct mb_engine *e, struct mb_flow *flow, int side, const s
 }
 
 /* The client's segment |p| tells that the SYN/ACK of |side| is |offer|, not the first: what waited behind that is
- * nobody's, and what was made of it is forgotten. */
+ * nobody's. It does not say either which protocol it is, unless the client has sent something too. */
 static int take_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb__offer *offer,
                       const struct mb_packet *p)
 {
@@ -206,20 +213,21 @@ static bool is_contested(const struct mb_flow *flow, int side)
 }
 
 /* Several SYNs of the client have different numbers, and |p| may tell which counts: what waited behind another is
- * nobody's. */
+ * nobody's. Each answer of the server may tell until the client goes on. */
 static void choose_syn(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     const struct mb__contest *contest = mb__contest_of(flow);
     if (contest == NULL || !contest->syns)
         return;
     const int client = contest->side;
-    const struct mb__offer *offer = mb__contest_syn(contest, flow, side, p);
-    if (offer != NULL) {
-        mb__tcp_take_syn(flow, client, offer);
+    const bool answered = flow->end[!client].flags & MB_SIDE_SYNC, syn = p->tcp_flags & MB_TCP_SYN;
+    if (answered && side != client && !syn)
+        return;
+    if ((!answered || side != client) && mb__contest_choose_syn(flow, side, p)) {
         e->stats.stream_discarded += mb__stream_pending(flow, client);
         mb__stream_clear(&e->streams, flow, client);
     }
-    if (offer != NULL || flow->end[!client].flags & MB_SIDE_SYNC)
+    if (answered)
         mb__contest_end(&e->streams, flow);
 }
 
@@ -549,7 +557,7 @@ static int flush_stream(struct mb_engine *e, struct mb_flow *flow, int side)
         flow->end[!side].flags & MB_SIDE_SEEN && mb__tcp_acked(from) > (int64_t)from->next)
         err = mb__give_up_holes(e, flow, side, NULL, mb__tcp_acked(from));
     if (!(flow->end[!side].flags & MB_SIDE_SEEN)) /* nobody could acknowledge */
-        while (err >= 0 && mb__stream_first_pending(flow, side) != UINT64_MAX)
+        while (err >= 0 && mb__stream_first_pending(flow, side) < (uint64_t)mb__end_of_stream(from))
             err = mb__give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
     e->stats.stream_discarded += mb__stream_pending(flow, side);
     return err;
@@ -565,12 +573,14 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
         err = end_undecided(e, flow);
     if (!(flow->flags & MB_FLOW_CLOSED)) /* a closed one has its reason, whatever sweeps it away */
         flow->end_reason = (uint8_t)reason;
-    /* With both FINs taken all bytes were shown: what the endpoints hold, which
+    /* With both FINs taken all bytes before them were shown: what the endpoints hold, which
      * was not looked at for a while, need not come into the cache. */
     bool whole = flow->ip_proto != 6 || (flow->flags & MB_FLOW_CLOSED && flow->end_reason == MB_END_FIN);
     for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
         if (!whole && (failed = flush_stream(e, flow, side)) < 0)
             err = failed;
+        if (whole && flow->streams != NULL)
+            e->stats.stream_discarded += mb__stream_pending(flow, side);
         if (err >= 0 && (failed = mb__parser_end(e, flow, side, NULL)) < 0)
             err = failed;
     }

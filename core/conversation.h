@@ -59,7 +59,7 @@ void mb__parser_restart(struct mb_engine *e, struct mb_flow *flow);
 /* ---- delivery.c ----------------------------------------------------------- */
 
 /* Stream offset of the FIN that |from| has sent: nobody takes what lies behind it
- * (RFC 9293 3.10.7.4, seventh step). */
+ * (RFC 9293 3.10.7.4, seventh step), unless an ACK tells that the FIN was none. */
 static inline int64_t mb__end_of_stream(const struct mb_endpoint *from)
 {
     return from->flags & MB_SIDE_FIN ? mb__tcp_offset(from, from->snd_nxt) - 1 : INT64_MAX;

@@ -99,7 +99,9 @@ bool mb__is_off(struct mb_engine *e, struct mb_flow *flow, int side)
 static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     struct mb_view view;
-    while (!mb__is_off(e, flow, side) && mb__stream_take(flow, side, &view)) {
+    const struct mb_endpoint *from = &flow->end[side];
+    while (!mb__is_off(e, flow, side) && (int64_t)from->next < mb__end_of_stream(from) &&
+           mb__stream_take(flow, side, &view)) {
         int err = mb__deliver(e, flow, side, p, view);
         mb__stream_taken(&e->streams, flow, side);
         if (err < 0)
@@ -113,6 +115,8 @@ static int deliver_pending(struct mb_engine *e, struct mb_flow *flow, int side, 
 int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
     const struct mb_endpoint *from = &flow->end[side];
+    if (offset > mb__end_of_stream(from))
+        offset = mb__end_of_stream(from);
     uint32_t seq = from->stream_seq + (uint32_t)offset;
     int err = 0;
     for (; err >= 0 && (int64_t)from->next < offset && !mb__is_off(e, flow, side); offset = mb__tcp_offset(from, seq)) {
@@ -130,14 +134,28 @@ int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const
  * another in its name: these bytes wait until an ACK takes them in. */
 int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
-    int64_t old = (int64_t)flow->end[side].next - offset;
-    uint32_t skip = old > 0 ? (uint32_t)old : 0;
-    if (old >= (int64_t)p->payload_len)
+    /* What waits in order went to who takes it in order: no policy of overlaps applies to that. */
+    const int64_t old = (int64_t)mb__stream_held_until(flow, side, flow->end[side].next) - offset;
+    const uint32_t skip = old > 0 ? (uint32_t)old : 0;
+    const struct mb_view view = mb__payload_of(p);
+    if (mb__stream_compare(flow, side, offset, view.data, view.len).conflict) {
+        int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_CONFLICT);
+        if (err < 0)
+            return err;
+    }
+    if (skip >= view.len)
         return 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
-    mb__stream_put(&e->streams, flow, side, (uint64_t)(offset + skip), p->net + p->payload_off + skip,
-                   p->payload_len - skip);
+    e->streams.overlap = mb__prefixes_of(&e->hosts, &flow->end[!side].addr);
+    mb__stream_put(&e->streams, flow, side, (uint64_t)(offset + skip), view.data + skip, view.len - skip);
     return 0; /* without room for it, it ends in a gap like others */
+}
+
+/* Gives up what waits behind the FIN of |side|: most likely nobody takes it. */
+static void cut_behind_fin(struct mb_engine *e, struct mb_flow *flow, int side)
+{
+    const int64_t end = mb__end_of_stream(&flow->end[side]);
+    e->stats.stream_discarded += mb__stream_cut(&e->streams, flow, side, (uint64_t)end);
 }
 
 /* An ACK that leaves out what was sent into a closed window: the receiver threw it away. */
@@ -192,6 +210,7 @@ static int retransmitted(struct mb_engine *e, struct mb_flow *flow, int side, co
 static int make_room(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
+    cut_behind_fin(e, flow, side);
     uint64_t first = mb__stream_first_pending(flow, side);
     if (err < 0 || first == UINT64_MAX)
         return err;
@@ -205,6 +224,7 @@ static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
 {
     int err = mb__engine_anomaly(e, flow, MB_CLIENT, NULL, MB_ANOMALY_STREAM_LIMIT);
     for (int side = MB_CLIENT; side <= MB_SERVER && err >= 0; side++) {
+        cut_behind_fin(e, flow, side);
         if (mb__stream_first_pending(flow, side) == flow->end[side].next) {
             e->stats.stream_discarded += mb__stream_pending(flow, side);
             mb__stream_clear(&e->streams, flow, side);

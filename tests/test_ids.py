@@ -638,6 +638,21 @@ def test_a_pass_rule_silences_the_rest(ids: Ids) -> None:
     assert ids.count(rules, says(b"attack pattern", src="10.0.0.2")) == {2: 1}
 
 
+@pytest.mark.parametrize("end", [FIN | ACK, RST])
+def test_inline_nothing_passes_behind_a_forged_end(ids: Ids, tmp_path: Path, end: int) -> None:
+    talk = Talk()
+    frames = [*talk.handshake(), talk.client(b"hello"), talk.server(flags=ACK)]
+    frames += [
+        talk.segment("client", end, ttl=2),
+        talk.client(b"an attack"),
+        talk.server(flags=ACK),
+    ]
+    rules = 'drop tcp any any -> any any (content:"attack"; flow:to_server; sid:1;)'
+    kept = tmp_path / "kept.pcap"
+    ids.run(rules, frames, "--simulate-inline", "-w", kept)
+    assert b"hello" in kept.read_bytes() and b"attack" not in kept.read_bytes()
+
+
 def test_a_drop_rule_ends_the_flow(ids: Ids, tmp_path: Path) -> None:
     rules = """drop tcp any any -> any any (content:"attack"; sid:1;)
     alert tcp any any -> any any (content:"later"; sid:2;)"""

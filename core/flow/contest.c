@@ -5,6 +5,12 @@
 /* The first numbers that a client acknowledges lie within a window that is not scaled. */
 #define FIRST_WINDOW UINT16_MAX
 
+/* Whether |number| lies in [|begin|, |end|]. */
+static bool within(uint32_t number, uint32_t begin, uint32_t end)
+{
+    return mb__seq_diff(number, begin) >= 0 && mb__seq_diff(number, end) <= 0;
+}
+
 int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer, bool syn)
 {
     struct mb__contest *contest = mb__contest_of(flow);
@@ -23,22 +29,6 @@ int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side,
     if (contest->offers < MB__OFFERS)
         contest->offer[contest->offers++] = *offer;
     return 0;
-}
-
-const struct mb__offer *mb__contest_syn(const struct mb__contest *contest, const struct mb_flow *flow, int side,
-                                        const struct mb_packet *p)
-{
-    const bool own = side == contest->side;
-    if (own && (p->tcp_flags & MB_TCP_SYN || flow->end[!side].flags & MB_SIDE_SEEN))
-        return NULL;
-    if (!own && !(p->tcp_flags & MB_TCP_ACK))
-        return NULL;
-    const uint32_t number = own ? p->seq : p->ack;
-    const struct mb__offer *offer = NULL;
-    for (uint32_t i = 0; i < contest->offers && number != flow->end[contest->side].isn + 1; i++)
-        if (number == contest->offer[i].isn + 1)
-            offer = &contest->offer[i];
-    return offer;
 }
 
 int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p)
@@ -65,7 +55,38 @@ int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const st
     return 0;
 }
 
-/* ---- the choice ------------------------------------------------------------- */
+/* ---- the choice among SYNs -------------------------------------------------- */
+
+/* The SYN that |p| of |side| tells to be the one that counts, of those that |contest| keeps; NULL: it does not. */
+static struct mb__offer *syn_told(struct mb__contest *contest, const struct mb_flow *flow, int side,
+                                  const struct mb_packet *p)
+{
+    const struct mb_endpoint *client = &flow->end[contest->side];
+    const bool own = side == contest->side;
+    if (own ? p->tcp_flags & MB_TCP_SYN || flow->end[!side].flags & MB_SIDE_SEEN : !(p->tcp_flags & MB_TCP_ACK))
+        return NULL;
+    const uint32_t number = own ? p->seq : p->ack;
+    if (within(number, client->isn + 1, client->snd_nxt))
+        return NULL;
+    for (uint32_t i = 0; i < contest->offers; i++)
+        if (within(number, contest->offer[i].isn + 1, contest->offer[i].ack))
+            return &contest->offer[i];
+    return NULL;
+}
+
+bool mb__contest_choose_syn(struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    struct mb__contest *contest = mb__stream_contest(flow);
+    struct mb__offer *offer = syn_told(contest, flow, side, p);
+    if (offer == NULL)
+        return false;
+    const struct mb__offer former = mb__tcp_standing_syn(flow, contest->side);
+    mb__tcp_take_syn(flow, contest->side, offer);
+    *offer = former; /* |p| itself may be forged */
+    return true;
+}
+
+/* ---- the choice among SYN/ACKs ------------------------------------------------------------- */
 
 /* Up to where the held segments go on from |seq| without a hole. */
 static uint32_t reach(const struct mb__contest *contest, uint32_t seq)
@@ -83,12 +104,6 @@ static uint32_t reach(const struct mb__contest *contest, uint32_t seq)
         }
     } while (more);
     return seq;
-}
-
-/* Whether |ack| lies in [|begin|, |end|]. */
-static bool within(uint32_t ack, uint32_t begin, uint32_t end)
-{
-    return mb__seq_diff(ack, begin) >= 0 && mb__seq_diff(ack, end) <= 0;
 }
 
 /* The offer of which |ack| acknowledges the SYN, and perhaps what was held behind it; or none. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* contest -- SYNs or SYN/ACKs of different numbers, and what waits for the other side to tell which counts
  *
- *   server's endpoint   has the numbers of the first: it stands
+ *   endpoint            has the numbers of the one that stands: the first SYN/ACK, or the last SYN
  *   offers              what the others say
- *   held                what the server sent since then --> packet --> packet
+ *   held                what the server sent since its second SYN/ACK --> packet --> packet
  *
  * A server that forgot its first SYN/ACK (SYN cookies) answers with another number, or one of them was forged.
  * The client holds to the first that reached it, which need not be the first that passed here: its ACK
@@ -20,7 +20,7 @@
 #include "flow/stream.h"
 #include "flow/tcp.h"
 
-/* A server that has nothing of a client yet sends no more than this: the rest is an attacker's. */
+/* Nobody who has heard nothing of the other side yet sends more than this: the rest is an attacker's. */
 #define MB__OFFERS 8     /* besides the first */
 #define MB__UNDECIDED 32 /* segments; a fast open's window is 10 (RFC 6928) */
 
@@ -52,10 +52,9 @@ static inline struct mb__contest *mb__contest_of(const struct mb_flow *flow)
 /* Keeps |offer| of |side|, which has another number than the one that stands, if it is new and there is room for it.
  * |syn|: not a SYN/ACK. 0 or MB_ENOMEM. */
 int mb__contest_add(struct mb__stream_config *c, struct mb_flow *flow, int side, const struct mb__offer *offer, bool syn);
-/* The SYN of the flow's client, of those that |contest| keeps, which |p| of |side| tells to be the one that counts; NULL: it
- * does not. */
-const struct mb__offer *mb__contest_syn(const struct mb__contest *contest, const struct mb_flow *flow, int side,
-                                        const struct mb_packet *p);
+/* Where the flow's contest is of SYNs: whether |p| of |side| tells another than the one that stands to be the one that
+ * counts. Then that stands now, and the former is kept. */
+bool mb__contest_choose_syn(struct mb_flow *flow, int side, const struct mb_packet *p);
 /* Holds a copy of |p|, which the server of the flow's contest sent. 0, or, as of mb__stream_put(), MB_ELIMIT or
  * MB_ENOMEM. */
 int mb__contest_hold(struct mb__stream_config *c, struct mb_flow *flow, const struct mb_packet *p);

@@ -351,6 +351,15 @@ bool mb__stream_holds(const struct mb_flow *flow, int side, uint64_t begin, uint
     return p != NULL && p->offset <= begin;
 }
 
+uint64_t mb__stream_held_until(const struct mb_flow *flow, int side, uint64_t begin)
+{
+    const struct half *h = half_of(flow, side);
+    for (const struct piece *p = h == NULL ? NULL : h->first; p != NULL && p->offset <= begin; p = p->next)
+        if (end_of(p) > begin)
+            begin = end_of(p);
+    return begin;
+}
+
 uint64_t mb__stream_pending(const struct mb_flow *flow, int side)
 {
     const struct half *h = half_of(flow, side);

@@ -83,6 +83,8 @@ struct mb_flow *mb__stream_longest_wait(const struct mb__stream_config *c, const
 uint64_t mb__stream_first_pending(const struct mb_flow *flow, int side);
 /* Whether [|begin|, |end|) lies in one pending piece. */
 bool mb__stream_holds(const struct mb_flow *flow, int side, uint64_t begin, uint64_t end);
+/* Up to where pending bytes go on from |begin| without a hole; |begin|: there are none. */
+uint64_t mb__stream_held_until(const struct mb_flow *flow, int side, uint64_t begin);
 /* Pending bytes. */
 uint64_t mb__stream_pending(const struct mb_flow *flow, int side);
 /* The byte at |offset|, not delivered yet, is not part of the stream. Of several
@@ -97,7 +99,7 @@ void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int
 struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);
 /* |len| bytes are given up: |next| moves on, the history before is let go. */
 void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
-/* What the flow, which has streams, keeps of SYN/ACKs that contest, see flow/contest.h; NULL: none do. It waits, as
+/* What the flow, which has streams, keeps of SYNs or SYN/ACKs that contest, see flow/contest.h; NULL: none do. It waits, as
  * bytes do. Who sets it takes it back. 0 or MB_ENOMEM. */
 struct mb__contest *mb__stream_contest(const struct mb_flow *flow);
 int mb__stream_set_contest(struct mb__stream_config *c, struct mb_flow *flow, struct mb__contest *contest);

@@ -359,6 +359,7 @@ struct mb__offer mb__tcp_standing_syn(const struct mb_flow *flow, int side)
     const struct mb_endpoint *from = &flow->end[side];
     return (struct mb__offer){
         .isn = from->isn,
+        .ack = from->snd_nxt,
         .tsval = from->ts_recent,
         .mss = from->mss,
         .window = (uint16_t)flow->end[!side].snd_wnd,
@@ -370,6 +371,7 @@ struct mb__offer mb__tcp_standing_syn(const struct mb_flow *flow, int side)
 void mb__tcp_take_syn(struct mb_flow *flow, int side, const struct mb__offer *offer)
 {
     take_offer(&flow->end[side], offer);
+    flow->end[side].snd_nxt = offer->ack;
     flow->end[!side].snd_wnd = offer->window;
 }
 
@@ -387,7 +389,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     bool ack = p->tcp_flags & MB_TCP_ACK;
-    bool open = from->state >= SYNCHRONISED_FROM || has(from, MB_SIDE_FIN); /* or it was */
+    /* or it was; not who has said nothing yet, though a FIN was sent to it */
+    bool open = has(from, MB_SIDE_SYNC) && (from->state >= SYNCHRONISED_FROM || has(from, MB_SIDE_FIN));
     bool settled = open || from->next > 0; /* the other end holds to its number */
     step->contested = contests(from, to, p);
     if (step->contested || (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn))) {
@@ -517,8 +520,7 @@ static uint64_t sent_until(const struct mb_flow *flow, int side)
 bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     const struct mb_endpoint *to = &flow->end[!side];
-    if (!has(to, MB_SIDE_FIN) || has(to, MB_SIDE_RST) || flow->end_reason == MB_END_RST ||
-        (p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK ||
+    if (!has(to, MB_SIDE_FIN) || (p->tcp_flags & (MB_TCP_ACK | MB_TCP_SYN | MB_TCP_RST)) != MB_TCP_ACK ||
         mb__seq_diff(p->ack, to->snd_nxt) <= 0)
         return false;
     const uint64_t until = sent_until(flow, !side);
@@ -529,12 +531,16 @@ bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_p
 void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    bool moved = (uint64_t)mb__tcp_offset(from, ack) > sent_until(flow, side);
+    const bool moved = (uint64_t)mb__tcp_offset(from, ack) > sent_until(flow, side);
+    const uint8_t state = from->state;
     take_fin_back(from);
-    to->state = without_fin_received(to->state);
-    if (flow->flags & MB_FLOW_CLOSED)
+    if (flow->flags & MB_FLOW_CLOSED && flow->end_reason == MB_END_RST) {
+        from->state = state; /* reset all the same */
+    } else {
+        to->state = without_fin_received(to->state);
+        flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
         flow->end_reason = MB_END_NONE;
-    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
+    }
     if (moved) {
         from->snd_nxt = ack;
         send_fin(from, to, to->snd_nxt);

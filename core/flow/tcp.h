@@ -24,7 +24,7 @@
 /* What a SYN says of its sender. */
 struct mb__offer {
     uint32_t isn;
-    uint32_t ack;    /* of the other side's SYN, and perhaps of its data */
+    uint32_t ack;    /* of the other side's SYN, and perhaps of its data; of a SYN: see mb__tcp_standing_syn() */
     uint32_t tsval;  /* newest timestamp value, if it offers any */
     uint16_t mss;    /* 0: none */
     uint16_t window; /* not scaled */
@@ -62,7 +62,7 @@ bool mb__tcp_shake(struct mb_flow *flow, int side, const struct mb_packet *p);
 struct mb__offer mb__tcp_offer(const struct mb_packet *p);
 /* Whether the SYN |p| of |side| takes the place of one with another number, which the other side has not answered. */
 bool mb__tcp_replaces_syn(const struct mb_flow *flow, int side, const struct mb_packet *p);
-/* What the SYN of |side| that stands says, its acknowledgement left out. */
+/* What the SYN of |side| that stands says; |ack| is one past the last number that it takes, with its data. */
 struct mb__offer mb__tcp_standing_syn(const struct mb_flow *flow, int side);
 /* |offer| is the SYN of |side| that counts, and not the one that stands. */
 void mb__tcp_take_syn(struct mb_flow *flow, int side, const struct mb__offer *offer);

@@ -390,7 +390,8 @@ static void send_syn(struct mb_flow *flow, int side, const struct mb_packet *p, 
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     bool ack = p->tcp_flags & MB_TCP_ACK;
     /* or it was; not who has said nothing yet, though a FIN was sent to it */
-    bool open = has(from, MB_SIDE_SYNC) && (from->state >= SYNCHRONISED_FROM || has(from, MB_SIDE_FIN));
+    bool open = has(from, MB_SIDE_SYNC) &&
+                (from->state >= SYNCHRONISED_FROM || from->flags & (MB_SIDE_FIN | MB_SIDE_RST));
     bool settled = open || from->next > 0; /* the other end holds to its number */
     step->contested = contests(from, to, p);
     if (step->contested || (settled && !(has(from, MB_SIDE_ISN) && p->seq == from->isn))) {

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from wire import ACK, SYN, Talk, ip, write_head
+from wire import ACK, FIN, SYN, Talk, ip, write_head
 
 SERVER = "192.0.2.80"
 SPACING = 1_000  # ns between flood packets
@@ -155,6 +155,26 @@ def contested(rng: random.Random) -> Iterator[bytes]:
                 yield _segment(src, sport, dst, dport, number, ack, flags, payload)
 
 
+def syn_changed(rng: random.Random) -> Iterator[bytes]:
+    """SYNs that come again, each time with another number."""
+    for packet in syn(rng):
+        yield packet
+        src, dst, sport, dport, seq = struct.unpack_from("!12xIIHHI", packet)
+        for turn in range(1, 4):
+            yield _segment(src, sport, dst, dport, seq ^ turn << 28, 0, SYN)
+
+
+def behind_fin(rng: random.Random) -> Iterator[bytes]:
+    """Connections that go on behind the FIN of the client, and nobody acknowledges it."""
+
+    def send(talk: Talk, count: int) -> bytes:
+        if count == 0:
+            return talk.packet("client", FIN | ACK)
+        return talk.packet("client", ACK, b"b" * 1000, talk.client_seq + 1000 * (count % 60))
+
+    return _attackers(rng, send)
+
+
 def fragments(rng: random.Random) -> Iterator[bytes]:
     """Fragments of datagrams that are never whole."""
     while True:
@@ -206,7 +226,18 @@ def headers(rng: random.Random) -> Iterator[bytes]:
 
 FLOODS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     made.__name__: made
-    for made in (syn, syn_answered, syn_data, contested, fragments, holes, tiny, headers)
+    for made in (
+        syn,
+        syn_answered,
+        syn_data,
+        syn_changed,
+        contested,
+        behind_fin,
+        fragments,
+        holes,
+        tiny,
+        headers,
+    )
 }
 
 

@@ -50,7 +50,11 @@ class Ids(App):
         None, help="take variables and stream settings over from there", metavar="FILE"
     )
     var: list[str] = option([], help="define an address or port variable", metavar="NAME=VALUE")
-    simulate_inline: bool = option(False, help="carry out drop, reject and pass as if inline")
+    simulate_inline: bool = option(
+        False,
+        help="carry out drop, reject and pass as if inline; "
+        "what comes behind a FIN or a reset is dropped",
+    )
     strict: bool = option(
         False, help="rules that cannot be used and files that are not there are errors"
     )

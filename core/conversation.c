@@ -24,6 +24,14 @@ static int raise_state(struct mb_engine *e, struct mb_flow *flow, int side, cons
     return mb__engine_raise(e, &ev);
 }
 
+/* The same where no step of a segment's moved |side| on from |old_state|. */
+static int raise_state_since(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
+                             uint8_t hook, uint8_t old_state)
+{
+    const struct mb__tcp_step step = {.old_state = old_state, .new_state = flow->end[side].state};
+    return raise_state(e, flow, side, p, hook, &step);
+}
+
 /* ---- TCP ------------------------------------------------------------------ */
 
 static enum mb__timer_kind tcp_timer(const struct mb_flow *flow)
@@ -51,6 +59,13 @@ static void mark_urgent(struct mb_engine *e, struct mb_flow *flow, int side, con
         mb__stream_mark(&e->streams, flow, side, (uint64_t)at); /* without room it stays in the stream */
 }
 
+/* Inline |p| can neither wait for what an ACK will tell of it, nor pass without a verdict. */
+static int drop_unjudged(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
+{
+    e->dropped = true;
+    return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
+}
+
 static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p,
                        const struct mb__tcp_step *step)
 {
@@ -64,22 +79,21 @@ static int tcp_payload(struct mb_engine *e, struct mb_flow *flow, int side, cons
         return 0;
     }
     const bool over = step->offset + (int64_t)p->payload_len > end; /* it goes on behind the FIN */
-    if (mb__engine_inline(e) && (reset || over)) { /* it cannot wait for an ACK, nor pass without a verdict */
-        e->dropped = true;
-        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
+    if (mb__engine_inline(e) && (reset || over))
+        return drop_unjudged(e, flow, side, p);
+    const bool waits = over && other_seen; /* for the other side's ACK */
+    if (step->offset >= end) {
+        int err = waits ? mb__hold_segment(e, flow, side, p, step->offset) : 0;
+        return err < 0 ? err : mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     }
-    int err = 0;
-    if (over && step->offset >= 0 && other_seen && (step->offset >= end || (int64_t)from->next == end))
-        err = mb__hold_segment(e, flow, side, p, step->offset);
-    if (err < 0)
-        return err;
-    if (step->offset >= end)
-        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
     if (p->tcp_flags & MB_TCP_SYN)
         return from->next == 0 && !(p->tcp_flags & MB_TCP_ACK) && !reset ? mb__syn_data(e, flow, side, p) : 0;
     if (reset || step->probe)
         return mb__hold_segment(e, flow, side, p, step->offset);
-    return mb__segment_data(e, flow, side, p, step->offset);
+    int err = mb__segment_data(e, flow, side, p, step->offset);
+    if (err < 0 || !waits || (int64_t)from->next != mb__end_of_stream(from))
+        return err;
+    return mb__hold_segment(e, flow, side, p, mb__tcp_offset(from, p->seq)); /* what is left of it */
 }
 
 /* The other side takes the FIN of |side|, if all in front of it is there. */
@@ -125,8 +139,7 @@ static int tcp_received(struct mb_engine *e, struct mb_flow *flow, int side, con
     if (e->config.urgent == MB_URGENT_OOB && p->tcp_flags & MB_TCP_URG)
         mark_urgent(e, flow, side, p, step->offset);
     if (step->fin && flow->streams != NULL)
-        e->stats.stream_discarded +=
-            mb__stream_cut(&e->streams, flow, side, (uint64_t)mb__end_of_stream(&flow->end[side]));
+        mb__cut_behind_fin(e, flow, side);
     if (err >= 0 && p->payload_len > 0)
         err = tcp_payload(e, flow, side, p, step);
     if (err >= 0 && flow->end[side].flags & MB_SIDE_FIN)
@@ -147,17 +160,14 @@ static int tcp_sent(struct mb_engine *e, struct mb_flow *flow, int side, const s
 static int take_offer(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb__offer *offer,
                       const struct mb_packet *p)
 {
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    struct mb__tcp_step server = {.old_state = from->state}, client = {.old_state = to->state};
+    const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
+    const uint8_t server = from->state, client = to->state;
     mb__tcp_take_offer(flow, side, offer);
-    e->stats.stream_discarded += mb__stream_pending(flow, side);
-    mb__stream_clear(&e->streams, flow, side);
+    mb__discard_waiting(e, flow, side);
     if (to->next == 0)
         mb__parser_restart(e, flow);
-    server.new_state = from->state;
-    client.new_state = to->state;
-    int err = raise_state(e, flow, side, p, MB_HOOK_RCV, &server);
-    return err < 0 ? err : raise_state(e, flow, !side, p, MB_HOOK_SND, &client);
+    int err = raise_state_since(e, flow, side, p, MB_HOOK_RCV, server);
+    return err < 0 ? err : raise_state_since(e, flow, !side, p, MB_HOOK_SND, client);
 }
 
 /* It is known which of its SYN/ACKs counts for the server: |choice|, of which |p| tells. What was held is taken in,
@@ -189,18 +199,16 @@ static int end_undecided(struct mb_engine *e, struct mb_flow *flow)
     return err;
 }
 
-/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. Inline nothing can wait for
- * its verdict, nor pass without one: it is dropped, and the server will send it again when the client has told. */
+/* The server's segment |p|, while it is not known which of its SYN/ACKs counts: it waits. Inline it is dropped, and the
+ * server will send it again when the client has told. */
 static int undecided_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     flow->last_ts = p->ts;
     int err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_SND);
     if (err < 0 || e->dropped)
         return err;
-    if (mb__engine_inline(e)) {
-        e->dropped = true;
-        return mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_WINDOW);
-    }
+    if (mb__engine_inline(e))
+        return drop_unjudged(e, flow, side, p);
     err = mb__raise_plain(e, flow, side, p, MB_EV_PACKET, MB_HOOK_RCV);
     return err < 0 ? err : mb__hold_undecided(e, flow, side, p);
 }
@@ -223,10 +231,8 @@ static void choose_syn(struct mb_engine *e, struct mb_flow *flow, int side, cons
     const bool answered = flow->end[!client].flags & MB_SIDE_SYNC, syn = p->tcp_flags & MB_TCP_SYN;
     if (answered && side != client && !syn)
         return;
-    if ((!answered || side != client) && mb__contest_choose_syn(flow, side, p)) {
-        e->stats.stream_discarded += mb__stream_pending(flow, client);
-        mb__stream_clear(&e->streams, flow, client);
-    }
+    if ((!answered || side != client) && mb__contest_choose_syn(flow, side, p))
+        mb__discard_waiting(e, flow, client);
     if (answered)
         mb__contest_end(&e->streams, flow);
 }
@@ -234,13 +240,10 @@ static void choose_syn(struct mb_engine *e, struct mb_flow *flow, int side, cons
 /* By what it acknowledges |p| tells that the FIN of |side| was none. */
 static int take_fin_back(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
-    struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    struct mb__tcp_step sender = {.old_state = from->state}, receiver = {.old_state = to->state};
+    const uint8_t sender = flow->end[side].state, receiver = flow->end[!side].state;
     mb__tcp_take_fin_back(flow, side, p->ack);
-    sender.new_state = from->state;
-    receiver.new_state = to->state;
-    int err = raise_state(e, flow, !side, p, MB_HOOK_SND, &receiver);
-    return err < 0 ? err : raise_state(e, flow, side, p, MB_HOOK_RCV, &sender);
+    int err = raise_state_since(e, flow, !side, p, MB_HOOK_SND, receiver);
+    return err < 0 ? err : raise_state_since(e, flow, side, p, MB_HOOK_RCV, sender);
 }
 
 /* The long way: any segment. */
@@ -556,9 +559,8 @@ static int flush_stream(struct mb_engine *e, struct mb_flow *flow, int side)
     if ((from->flags & (MB_SIDE_SYNC | MB_SIDE_NO_STREAM)) == MB_SIDE_SYNC &&
         flow->end[!side].flags & MB_SIDE_SEEN && mb__tcp_acked(from) > (int64_t)from->next)
         err = mb__give_up_holes(e, flow, side, NULL, mb__tcp_acked(from));
-    if (!(flow->end[!side].flags & MB_SIDE_SEEN)) /* nobody could acknowledge */
-        while (err >= 0 && mb__stream_first_pending(flow, side) < (uint64_t)mb__end_of_stream(from))
-            err = mb__give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
+    if (err >= 0 && !(flow->end[!side].flags & MB_SIDE_SEEN)) /* nobody could acknowledge */
+        err = mb__give_up_all_holes(e, flow, side);
     e->stats.stream_discarded += mb__stream_pending(flow, side);
     return err;
 }

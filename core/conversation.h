@@ -62,7 +62,7 @@ void mb__parser_restart(struct mb_engine *e, struct mb_flow *flow);
  * (RFC 9293 3.10.7.4, seventh step), unless an ACK tells that the FIN was none. */
 static inline int64_t mb__end_of_stream(const struct mb_endpoint *from)
 {
-    return from->flags & MB_SIDE_FIN ? mb__tcp_offset(from, from->snd_nxt) - 1 : INT64_MAX;
+    return from->flags & MB_SIDE_FIN ? mb__tcp_fin_offset(from) : INT64_MAX;
 }
 
 /* Shows |view|, bytes that are in order now. */
@@ -71,6 +71,11 @@ int mb__deliver(struct mb_engine *e, struct mb_flow *flow, int side, const struc
 bool mb__is_off(struct mb_engine *e, struct mb_flow *flow, int side);
 /* Bytes up to |offset| will not come any more: a gap for each hole before it. */
 int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);
+/* The same of all holes, while no packet is at hand; what lies behind a FIN goes on waiting. */
+int mb__give_up_all_holes(struct mb_engine *e, struct mb_flow *flow, int side);
+/* What |side| sent and waits is nobody's, or what of it lies behind its FIN: it is let go of, and counted. */
+void mb__discard_waiting(struct mb_engine *e, struct mb_flow *flow, int side);
+void mb__cut_behind_fin(struct mb_engine *e, struct mb_flow *flow, int side);
 /* The payload of |p|, at stream offset |offset|: of an accepted segment; of one that
  * waits until an ACK takes it in; of one whose side is off; of a SYN. */
 int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset);

@@ -130,14 +130,42 @@ int mb__give_up_holes(struct mb_engine *e, struct mb_flow *flow, int side, const
     return err;
 }
 
+int mb__give_up_all_holes(struct mb_engine *e, struct mb_flow *flow, int side)
+{
+    int err = 0;
+    while (err >= 0 && mb__stream_first_pending(flow, side) < (uint64_t)mb__end_of_stream(&flow->end[side]))
+        err = mb__give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
+    return err;
+}
+
+void mb__discard_waiting(struct mb_engine *e, struct mb_flow *flow, int side)
+{
+    e->stats.stream_discarded += mb__stream_pending(flow, side);
+    mb__stream_clear(&e->streams, flow, side);
+}
+
+/* Leaves out of |view|, at |*offset|, what was delivered before |next|; more than that is there. */
+static void skip_delivered(uint64_t next, int64_t *offset, struct mb_view *view)
+{
+    if (*offset >= (int64_t)next)
+        return;
+    const size_t old = (size_t)((int64_t)next - *offset);
+    *view = (struct mb_view){view->data + old, view->len - old};
+    *offset = (int64_t)next;
+}
+
 /* Sent into a closed window, or behind the sender's FIN, or where one reset the connection, if that was not
  * another in its name: these bytes wait until an ACK takes them in. */
 int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p, int64_t offset)
 {
+    const uint64_t next = flow->end[side].next;
+    struct mb_view view = mb__payload_of(p);
+    if (offset + (int64_t)view.len <= (int64_t)next)
+        return 0;
+    skip_delivered(next, &offset, &view);
     /* What waits in order went to who takes it in order: no policy of overlaps applies to that. */
-    const int64_t old = (int64_t)mb__stream_held_until(flow, side, flow->end[side].next) - offset;
-    const uint32_t skip = old > 0 ? (uint32_t)old : 0;
-    const struct mb_view view = mb__payload_of(p);
+    const int64_t old = (int64_t)mb__stream_held_until(flow, side, next) - offset;
+    const size_t skip = old > 0 ? (size_t)old : 0;
     if (mb__stream_compare(flow, side, offset, view.data, view.len).conflict) {
         int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_CONFLICT);
         if (err < 0)
@@ -147,12 +175,11 @@ int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const 
         return 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
     e->streams.overlap = mb__prefixes_of(&e->hosts, &flow->end[!side].addr);
-    mb__stream_put(&e->streams, flow, side, (uint64_t)(offset + skip), view.data + skip, view.len - skip);
+    mb__stream_put(&e->streams, flow, side, (uint64_t)offset + skip, view.data + skip, view.len - skip);
     return 0; /* without room for it, it ends in a gap like others */
 }
 
-/* Gives up what waits behind the FIN of |side|: most likely nobody takes it. */
-static void cut_behind_fin(struct mb_engine *e, struct mb_flow *flow, int side)
+void mb__cut_behind_fin(struct mb_engine *e, struct mb_flow *flow, int side)
 {
     const int64_t end = mb__end_of_stream(&flow->end[side]);
     e->stats.stream_discarded += mb__stream_cut(&e->streams, flow, side, (uint64_t)end);
@@ -210,7 +237,7 @@ static int retransmitted(struct mb_engine *e, struct mb_flow *flow, int side, co
 static int make_room(struct mb_engine *e, struct mb_flow *flow, int side, const struct mb_packet *p)
 {
     int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_STREAM_LIMIT);
-    cut_behind_fin(e, flow, side);
+    mb__cut_behind_fin(e, flow, side); /* most likely nobody takes that */
     uint64_t first = mb__stream_first_pending(flow, side);
     if (err < 0 || first == UINT64_MAX)
         return err;
@@ -224,13 +251,10 @@ static int stop_waiting(struct mb_engine *e, struct mb_flow *flow)
 {
     int err = mb__engine_anomaly(e, flow, MB_CLIENT, NULL, MB_ANOMALY_STREAM_LIMIT);
     for (int side = MB_CLIENT; side <= MB_SERVER && err >= 0; side++) {
-        cut_behind_fin(e, flow, side);
-        if (mb__stream_first_pending(flow, side) == flow->end[side].next) {
-            e->stats.stream_discarded += mb__stream_pending(flow, side);
-            mb__stream_clear(&e->streams, flow, side);
-        }
-        while (err >= 0 && mb__stream_first_pending(flow, side) != UINT64_MAX)
-            err = mb__give_up_holes(e, flow, side, NULL, (int64_t)mb__stream_first_pending(flow, side) + 1);
+        mb__cut_behind_fin(e, flow, side);
+        if (mb__stream_first_pending(flow, side) == flow->end[side].next)
+            mb__discard_waiting(e, flow, side);
+        err = mb__give_up_all_holes(e, flow, side);
     }
     for (struct mb__undecided *held = mb__contest_end(&e->streams, flow); held != NULL;
          held = mb__undecided_free(&e->streams, held))
@@ -324,11 +348,7 @@ int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const 
         if (err < 0 || offset + (int64_t)view.len <= (int64_t)from->next)
             return err;
     }
-    if (offset < (int64_t)from->next) {
-        uint32_t old = (uint32_t)((int64_t)from->next - offset);
-        view = (struct mb_view){view.data + old, view.len - old};
-        offset = (int64_t)from->next;
-    }
+    skip_delivered(from->next, &offset, &view);
     if (!mb__stream_fits(flow, side, (uint64_t)offset, view.len))
         return put_in_order(e, flow, side, p, (uint64_t)offset, view);
     err = mb__deliver(e, flow, side, p, view);

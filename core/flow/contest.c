@@ -86,7 +86,7 @@ bool mb__contest_choose_syn(struct mb_flow *flow, int side, const struct mb_pack
     return true;
 }
 
-/* ---- the choice among SYN/ACKs ------------------------------------------------------------- */
+/* ---- the choice among SYN/ACKs ---------------------------------------------- */
 
 /* Up to where the held segments go on from |seq| without a hole. */
 static uint32_t reach(const struct mb__contest *contest, uint32_t seq)
@@ -136,9 +136,7 @@ static int nearest(const struct mb__contest *contest, uint32_t first, uint32_t a
 static int choose(const struct mb__contest *contest, const struct mb_flow *flow, const struct mb_packet *p)
 {
     const struct mb_endpoint *client = &flow->end[!contest->side], *server = &flow->end[contest->side];
-    uint32_t next = server->stream_seq + (uint32_t)server->next;
-    if (server->flags & MB_SIDE_FIN && server->snd_nxt == next + 1)
-        next++;
+    const uint32_t next = mb__tcp_next_expected(server);
     if (p->ack == server->isn + 1)
         return MB__CHOICE_FIRST;
     /* Only behind a SYN with data does an honest server send before the client's ACK (RFC 7413). */

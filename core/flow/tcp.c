@@ -78,8 +78,7 @@ bool mb__tcp_reuses(const struct mb_flow *flow, int side, const struct mb_packet
 
 /* ---- would the receiver take it ------------------------------------------ */
 
-/* The number the receiver of |from| expects next; what it acknowledged has arrived. */
-static uint32_t next_expected(const struct mb_endpoint *from)
+uint32_t mb__tcp_next_expected(const struct mb_endpoint *from)
 {
     uint32_t expected = from->stream_seq + (uint32_t)from->next;
     if (has(from, MB_SIDE_FIN) && expected + 1 == from->snd_nxt)
@@ -103,7 +102,7 @@ static bool ends_what_waits(const struct mb_flow *flow, int side, uint32_t seq)
 static bool reset_is_exact(const struct mb_flow *flow, int side, uint32_t seq)
 {
     const struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
-    uint32_t expected = next_expected(from);
+    uint32_t expected = mb__tcp_next_expected(from);
     if (seq == expected)
         return true;
     if (to->state == MB_TCP_CLOSE_WAIT || to->state == MB_TCP_LAST_ACK || to->state == MB_TCP_CLOSING)
@@ -324,6 +323,12 @@ static bool contests(const struct mb_endpoint *from, const struct mb_endpoint *t
            has(from, MB_SIDE_ISN) && p->seq != from->isn && may_have_taken_another(from, to) && acks_syn(to, p);
 }
 
+static void unclose_flow(struct mb_flow *flow)
+{
+    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
+    flow->end_reason = MB_END_NONE;
+}
+
 /* How |from| was heard to end was another's doing: neither end is closed by it. */
 static void forget_end(struct mb_flow *flow, struct mb_endpoint *from, struct mb_endpoint *to)
 {
@@ -332,8 +337,7 @@ static void forget_end(struct mb_flow *flow, struct mb_endpoint *from, struct mb
     from->flags &= (uint16_t)~(MB_SIDE_FIN | MB_SIDE_FIN_ACKED | MB_SIDE_RST);
     from->state = MB_TCP_SYN_RCVD;
     to->state = has(to, MB_SIDE_FIN) ? MB_TCP_FIN_WAIT_1 : MB_TCP_ESTABLISHED;
-    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
-    flow->end_reason = MB_END_NONE;
+    unclose_flow(flow);
 }
 
 void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer)
@@ -379,8 +383,7 @@ void mb__tcp_take_syn(struct mb_flow *flow, int side, const struct mb__offer *of
  * was sent in its name, or crossed its answer, did not close the connection. */
 static void reopen(struct mb_flow *flow, struct mb_endpoint *to)
 {
-    flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
-    flow->end_reason = MB_END_NONE;
+    unclose_flow(flow);
     to->flags &= (uint16_t)~MB_SIDE_RST;
     to->state = has(to, MB_SIDE_FIN) ? MB_TCP_FIN_WAIT_1 : MB_TCP_SYN_SENT;
 }
@@ -494,19 +497,13 @@ static uint8_t without_fin_received(uint8_t state)
     }
 }
 
+/* The numbers of |from| are what they were before its FIN. */
 static void take_fin_back(struct mb_endpoint *from)
 {
     from->flags &= (uint16_t)~(MB_SIDE_FIN | MB_SIDE_FIN_ACKED);
     from->snd_nxt--;
     if (mb__seq_diff(from->snd_una, from->snd_nxt) > 0)
         from->snd_una = from->snd_nxt;
-    from->state = without_fin_sent(from->state);
-}
-
-/* Stream offset of the FIN that |from| has sent. */
-static uint64_t fin_offset(const struct mb_endpoint *from)
-{
-    return (uint64_t)mb__tcp_offset(from, from->snd_nxt) - 1;
 }
 
 /* Up to which stream offset |side| has sent behind its FIN; at most that: nothing. */
@@ -525,7 +522,7 @@ bool mb__tcp_unmasks_fin(const struct mb_flow *flow, int side, const struct mb_p
         mb__seq_diff(p->ack, to->snd_nxt) <= 0)
         return false;
     const uint64_t until = sent_until(flow, !side);
-    return until > fin_offset(to) && (uint64_t)mb__tcp_offset(to, p->ack) <= until + 1 &&
+    return until > (uint64_t)mb__tcp_fin_offset(to) && (uint64_t)mb__tcp_offset(to, p->ack) <= until + 1 &&
            mb__tcp_in_place(flow, side, p);
 }
 
@@ -533,14 +530,11 @@ void mb__tcp_take_fin_back(struct mb_flow *flow, int side, uint32_t ack)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     const bool moved = (uint64_t)mb__tcp_offset(from, ack) > sent_until(flow, side);
-    const uint8_t state = from->state;
     take_fin_back(from);
-    if (flow->flags & MB_FLOW_CLOSED && flow->end_reason == MB_END_RST) {
-        from->state = state; /* reset all the same */
-    } else {
+    if (!(flow->flags & MB_FLOW_CLOSED) || flow->end_reason != MB_END_RST) { /* else they are reset all the same */
+        from->state = without_fin_sent(from->state);
         to->state = without_fin_received(to->state);
-        flow->flags &= (uint8_t)~MB_FLOW_CLOSED;
-        flow->end_reason = MB_END_NONE;
+        unclose_flow(flow);
     }
     if (moved) {
         from->snd_nxt = ack;
@@ -592,12 +586,14 @@ static void send_segment(struct mb_flow *flow, int side, const struct mb_packet 
     step->keep_alive = p->payload_len <= 1 && p->seq + 1 == from->snd_nxt && from->snd_una == from->snd_nxt &&
                        !(p->tcp_flags & MB_TCP_FIN) && from->next > 0;
     step->probe = probes_window(flow, from, p);
-    if (passes_fin(from, p))
+    if (passes_fin(from, p)) {
         take_fin_back(from);
+        from->state = without_fin_sent(from->state);
+    }
     if (p->tcp_flags & MB_TCP_FIN && is_held(flow, side, step->offset, p))
         return; /* Linux throws away a segment all of which, its FIN too, is bytes that wait behind a hole */
     if (p->tcp_flags & MB_TCP_FIN && !has(from, MB_SIDE_FIN)) {
-        bool new = mb__seq_diff(end, next_expected(from)) > 0;
+        bool new = mb__seq_diff(end, mb__tcp_next_expected(from)) > 0;
         if (new && (mb__seq_diff(end, from->snd_nxt) > 0 || !(flow->flags & MB_FLOW_CLOSED))) {
             from->snd_nxt = end;
             send_fin(from, &flow->end[!side], p->ack);
@@ -785,7 +781,7 @@ bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step)
 {
     struct mb_endpoint *from = &flow->end[side], *to = &flow->end[!side];
     step->old_state = step->new_state = to->state;
-    if (!has(from, MB_SIDE_FIN) || mb__tcp_offset(from, from->snd_nxt) - 1 != (int64_t)from->next || !take_fin(to))
+    if (!has(from, MB_SIDE_FIN) || mb__tcp_fin_offset(from) != (int64_t)from->next || !take_fin(to))
         return false;
     step->new_state = to->state;
     if (is_closed(to) && is_closed(from))

@@ -69,6 +69,8 @@ void mb__tcp_take_syn(struct mb_flow *flow, int side, const struct mb__offer *of
 /* The other side has taken |offer| for the SYN/ACK of |side|, not the one that stands, nor a FIN or a reset behind
  * that. Offsets of the stream go on from what was delivered. */
 void mb__tcp_take_offer(struct mb_flow *flow, int side, const struct mb__offer *offer);
+/* The number that the receiver of |from| expects next; what it acknowledged has arrived. */
+uint32_t mb__tcp_next_expected(const struct mb_endpoint *from);
 /* Whether the receiver takes |p|, which |side| sent, as far as its sequence numbers and its timestamp tell. */
 bool mb__tcp_in_place(const struct mb_flow *flow, int side, const struct mb_packet *p);
 
@@ -93,6 +95,12 @@ bool mb__tcp_fin(struct mb_flow *flow, int side, struct mb__tcp_step *step);
 static inline int64_t mb__tcp_offset(const struct mb_endpoint *end, uint32_t seq)
 {
     return (int64_t)end->next + mb__seq_diff(seq, end->stream_seq + (uint32_t)end->next);
+}
+
+/* Stream offset of the FIN that |end| has sent. */
+static inline int64_t mb__tcp_fin_offset(const struct mb_endpoint *end)
+{
+    return mb__tcp_offset(end, end->snd_nxt) - 1;
 }
 
 /* Stream offset up to which the other side has acknowledged, FIN left out. */

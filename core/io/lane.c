@@ -60,6 +60,16 @@ static void wait_for_room(struct mb__lane *l, size_t size)
     }
 }
 
+/* Wakes the parent if much is in the lane: what another worker's ring had it take does not count. */
+static void tell_put(struct mb__lane *l)
+{
+    l->told = l->taken = atomic_load_explicit(&l->ends->taken, memory_order_acquire);
+    if (l->at - l->taken < WAKE)
+        return;
+    l->told = l->at;
+    mb__bell_ring(l->bell);
+}
+
 void mb__lane_put_both(struct mb__lane *l, const void *head, size_t head_len, const void *bytes, size_t len)
 {
     struct mb__label label = {.order = *l->order, .len = (uint32_t)(head_len + len)};
@@ -78,10 +88,8 @@ void mb__lane_put_both(struct mb__lane *l, const void *head, size_t head_len, co
     l->label[l->next++ % LABELS] = label;
     l->at += size;
     atomic_store_explicit(&l->ends->put, l->next, memory_order_release);
-    if (l->at - l->told >= WAKE) {
-        l->told = l->at;
-        mb__bell_ring(l->bell);
-    }
+    if (l->at - l->told >= WAKE)
+        tell_put(l);
 }
 
 void mb__lane_put(struct mb__lane *l, const void *bytes, size_t len)

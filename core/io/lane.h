@@ -62,7 +62,7 @@ struct mb__lane {
     uint64_t next;                 /* the chunk that this end puts or takes next, */
     uint64_t at;                   /* and where: bytes of room used before it */
     uint64_t taken;                /* the writer's: bytes of room given back, as it knows it */
-    uint64_t told;                 /* |at| when this end last told the other of it */
+    uint64_t told;                 /* |at| when this end last told the other of it, or had no need to */
 };
 
 /* The rings of a lane; false: no memory. */

@@ -12,7 +12,8 @@ All processes run on one CPU, the contenders in turns, N rounds: a busy machine
 slows all of them. What is compared is the CPU time of the quickest round; the
 median beside it tells how quiet the machine was. What is not installed is
 left out and named. Workers are the exception: they have two CPUs, and what counts is
-the time on the clock. Nothing here is a test: the goals are shown, not asserted.
+the time on the clock, of the median round: the quickest of two CPUs and of one are not
+of the same luck. Nothing here is a test: the goals are shown, not asserted.
 """
 
 from __future__ import annotations
@@ -490,16 +491,20 @@ def python(bench: Bench) -> None:
 # ---- workers ----------------------------------------------------------------------
 
 WORKERS = 2
-# Bytes of captures, by program: shorter runs tell how long first touches take. The halves take
-# as much again, and all of it should fit the page cache.
+# Bytes of captures, by program. Shorter runs tell how long first touches take, and each long one
+# has its share of what disturbs a machine. The halves take as much again, and all of it should
+# fit the page cache.
 LONG = {
     "mosbox stats -o table": 2_000_000_000,
     "mosbox stats -o json": 2_000_000_000,
-    "mosbox ids": 400_000_000,
+    "mosbox ids": 1_000_000_000,
 }
-# Rounds for each that is asked for. Two CPUs are left alone at once more seldom than one is: the
-# quickest round of two workers takes longer to come. Where nothing is to be met, few will do.
-ROUNDS = {"small": 4, "big": 1}
+# Rounds for each that is asked for. Where nothing is to be met, fewer will do.
+ROUNDS = {"small": 2, "big": 1}
+# Where two workers have to pay off: a packet is work to it. To the others it is little more than to
+# be read, once for both, so that they also wait for each other where one CPU is disturbed. How
+# they do is shown all the same.
+WORK = "mosbox ids"
 
 
 def kill(running: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -561,8 +566,8 @@ def show_workers(bench: Bench, shape: str) -> None:
         rounds = ROUNDS[shape] * bench.runs
         found = workers_rounds(bench, rounds, commands_of[name], files[0], files[1:])
         rows.append({"program": name, **found})
-        if shape == "small":
-            faster = found["times as fast"]
+        if shape == "small" and name == WORK:
+            faster = found["median round"]
             bench.goal(f"{WORKERS} workers over one, {name}", faster, 1.8, at_most=False)
     note = "seconds on the clock, quickest rounds; apart: two runs, each with half of the flows"
     bench.show(f"workers, {TITLES[shape]}", rows, note)

@@ -28,7 +28,7 @@ from random import Random, SystemRandom
 from typing import Any, ClassVar
 
 import pytest
-from box import Weather, segment_of
+from box import FIN, RST, Weather, segment_of
 from forge import Segment
 from joined import unsure
 from missed import Range, blanked, holes, seen, within
@@ -174,6 +174,7 @@ UNSEEN_FIN = {
     "LAST_ACK": {"CLOSING"},
     "CLOSED": {"TIME_WAIT"},  # two FINs that crossed, and the other seemed to be the first
 }
+CHANGING = 10**7  # ns that a socket may take to give its place to TIME-WAIT, when it has answered
 
 
 class Judge:
@@ -294,13 +295,29 @@ class Judge:
             socket = self.outcome.state(side, self.talk.client_port)
             fin = self.fin_unseen(side) and socket in UNSEEN_FIN.get(state, ())
             gone = socket == "CLOSED" and self.given_up(side)
-            if socket != state and not fin and not gone:
+            stays = (state, socket) == ("CLOSED", "TIME_WAIT") and self.reset_at_once(side)
+            if socket != state and not fin and not gone and not stays:
                 yield f"the {side} is in {state}, its socket in {socket}"
 
     def fin_unseen(self, side: str) -> bool:
         """A socket goes on when it is closed, but its FIN may be lost or overtaken by its own
         repetition, which acknowledges more, or wait behind data that the other has no room for."""
         return self.saw[side]["fin_waited"] or any(self.fates["FIN " + word] for word in TROUBLE)
+
+    def reset_at_once(self, side: str) -> bool:
+        """Linux acknowledges the last FIN, and only then gives the socket's place to one in
+        TIME-WAIT. What comes in between is lost, a reset too, which the other may answer with."""
+        port, end, answered = self.talk.client_port, None, None
+        for head, frame in packets_of(self.outcome.capture, port):
+            segment, when = Segment.of(frame), time_of(head)
+            own = (segment.ports[:2] == port.to_bytes(2)) == (side == "client")
+            if not own and segment.flags & FIN:
+                end = (segment.seq + segment.size) % 2**32
+            elif own and answered is None and segment.ack == end:
+                answered = when
+            elif not own and segment.flags & RST and answered is not None:
+                return when - answered < CHANGING
+        return False
 
     def given_up(self, side: str) -> bool:
         """A socket that gets no answer ends in silence when a timer says so: while it connects,
@@ -313,6 +330,12 @@ class Judge:
         deadline = self.talk.start + self.talk.patience
         late = not self.smooth and any(saw["over"] >= deadline for saw in self.saw.values())
         return timed and bool(self.fates["dead"] or self.fates["forged"] or late)
+
+
+def time_of(head: bytes) -> int:
+    """When a packet passed by its head in the file, in ns."""
+    seconds, nanoseconds = struct.unpack_from("=II", head)
+    return int(seconds) * 10**9 + int(nanoseconds)
 
 
 def packets_of(capture: Path, port: int) -> Iterator[tuple[bytes, bytes]]:

@@ -561,7 +561,6 @@ static int flush_stream(struct mb_engine *e, struct mb_flow *flow, int side)
         err = mb__give_up_holes(e, flow, side, NULL, mb__tcp_acked(from));
     if (err >= 0 && !(flow->end[!side].flags & MB_SIDE_SEEN)) /* nobody could acknowledge */
         err = mb__give_up_all_holes(e, flow, side);
-    e->stats.stream_discarded += mb__stream_pending(flow, side);
     return err;
 }
 
@@ -581,7 +580,7 @@ int mb__conversation_end(struct mb_engine *e, struct mb_flow *flow, int reason)
     for (int side = MB_CLIENT; side <= MB_SERVER; side++) {
         if (!whole && (failed = flush_stream(e, flow, side)) < 0)
             err = failed;
-        if (whole && flow->streams != NULL)
+        if (flow->streams != NULL)
             e->stats.stream_discarded += mb__stream_pending(flow, side);
         if (err >= 0 && (failed = mb__parser_end(e, flow, side, NULL)) < 0)
             err = failed;

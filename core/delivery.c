@@ -144,14 +144,17 @@ void mb__discard_waiting(struct mb_engine *e, struct mb_flow *flow, int side)
     mb__stream_clear(&e->streams, flow, side);
 }
 
-/* Leaves out of |view|, at |*offset|, what was delivered before |next|; more than that is there. */
-static void skip_delivered(uint64_t next, int64_t *offset, struct mb_view *view)
+/* Whether |view|, at |*offset|, has anything from |begin| on: what lies before that is left out of it. */
+static bool skip_before(uint64_t begin, int64_t *offset, struct mb_view *view)
 {
-    if (*offset >= (int64_t)next)
-        return;
-    const size_t old = (size_t)((int64_t)next - *offset);
+    if (*offset + (int64_t)view->len <= (int64_t)begin)
+        return false;
+    if (*offset >= (int64_t)begin)
+        return true;
+    const size_t old = (size_t)((int64_t)begin - *offset);
     *view = (struct mb_view){view->data + old, view->len - old};
-    *offset = (int64_t)next;
+    *offset = (int64_t)begin;
+    return true;
 }
 
 /* Sent into a closed window, or behind the sender's FIN, or where one reset the connection, if that was not
@@ -160,22 +163,19 @@ int mb__hold_segment(struct mb_engine *e, struct mb_flow *flow, int side, const 
 {
     const uint64_t next = flow->end[side].next;
     struct mb_view view = mb__payload_of(p);
-    if (offset + (int64_t)view.len <= (int64_t)next)
+    if (!skip_before(next, &offset, &view))
         return 0;
-    skip_delivered(next, &offset, &view);
-    /* What waits in order went to who takes it in order: no policy of overlaps applies to that. */
-    const int64_t old = (int64_t)mb__stream_held_until(flow, side, next) - offset;
-    const size_t skip = old > 0 ? (size_t)old : 0;
     if (mb__stream_compare(flow, side, offset, view.data, view.len).conflict) {
         int err = mb__engine_anomaly(e, flow, side, p, MB_ANOMALY_TCP_CONFLICT);
         if (err < 0)
             return err;
     }
-    if (skip >= view.len)
+    /* What waits in order went to who takes it in order: no policy of overlaps applies to that. */
+    if (!skip_before(mb__stream_held_until(flow, side, next), &offset, &view))
         return 0;
     e->streams.ranges_only = !needs_bytes(e, flow);
     e->streams.overlap = mb__prefixes_of(&e->hosts, &flow->end[!side].addr);
-    mb__stream_put(&e->streams, flow, side, (uint64_t)offset + skip, view.data + skip, view.len - skip);
+    mb__stream_put(&e->streams, flow, side, (uint64_t)offset, view.data, view.len);
     return 0; /* without room for it, it ends in a gap like others */
 }
 
@@ -339,16 +339,13 @@ int mb__segment_data(struct mb_engine *e, struct mb_flow *flow, int side, const 
         return mb__deliver(e, flow, side, p, view);
     struct mb__overlap met = mb__stream_compare(flow, side, offset, view.data, view.len);
     int err = met.old ? retransmitted(e, flow, side, p, offset, met.conflict) : 0;
-    if (err < 0 || offset + (int64_t)view.len <= (int64_t)from->next)
-        return err;
-    if (offset > (int64_t)from->next && mb__tcp_acked(from) > (int64_t)from->next) {
+    if (err >= 0 && offset > (int64_t)from->next && mb__tcp_acked(from) > (int64_t)from->next) {
         int64_t acked = mb__tcp_acked(from);
         err = mb__give_up_holes(e, flow, side, p, acked < offset ? acked : offset);
         offset = mb__tcp_offset(from, p->seq); /* as above */
-        if (err < 0 || offset + (int64_t)view.len <= (int64_t)from->next)
-            return err;
     }
-    skip_delivered(from->next, &offset, &view);
+    if (err < 0 || !skip_before(from->next, &offset, &view))
+        return err;
     if (!mb__stream_fits(flow, side, (uint64_t)offset, view.len))
         return put_in_order(e, flow, side, p, (uint64_t)offset, view);
     err = mb__deliver(e, flow, side, p, view);

@@ -499,7 +499,7 @@ LONG = {
     "mosbox stats -o json": 2_000_000_000,
     "mosbox ids": 1_000_000_000,
 }
-# Rounds for each that is asked for. Where nothing is to be met, fewer will do.
+# Rounds for each that is asked for: more of the captures where a goal is to be met.
 ROUNDS = {"small": 2, "big": 1}
 # Where two workers have to pay off: a packet is work to it. To the others it is little more than to
 # be read, once for both, so that they also wait for each other where one CPU is disturbed. How

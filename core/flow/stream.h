@@ -99,8 +99,8 @@ void mb__stream_take_mark(struct mb__stream_config *c, struct mb_flow *flow, int
 struct mb_view mb__stream_deliver(const struct mb__stream_config *c, struct mb_flow *flow, int side, struct mb_view view);
 /* |len| bytes are given up: |next| moves on, the history before is let go. */
 void mb__stream_skip(const struct mb__stream_config *c, struct mb_flow *flow, int side, uint64_t len);
-/* What the flow, which has streams, keeps of SYNs or SYN/ACKs that contest, see flow/contest.h; NULL: none do. It waits, as
- * bytes do. Who sets it takes it back. 0 or MB_ENOMEM. */
+/* What the flow, which has streams, keeps of SYNs or SYN/ACKs that contest, see flow/contest.h; NULL: none do. It
+ * waits, as bytes do. Who sets it takes it back. 0 or MB_ENOMEM. */
 struct mb__contest *mb__stream_contest(const struct mb_flow *flow);
 int mb__stream_set_contest(struct mb__stream_config *c, struct mb_flow *flow, struct mb__contest *contest);
 void mb__stream_take_contest(struct mb__stream_config *c, struct mb_flow *flow);
